@@ -1,0 +1,54 @@
+// Engine: the one object a program makes. Owns the registry, loaded models, executors and the thread budget.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "morph/device.h"
+#include "morph/model.h"
+#include "morph/pipeline.h"
+#include "morph/registry.h"
+#include "morph/run.h"
+
+namespace morph {
+
+struct EngineOptions {
+  int n_threads = 0;                                    ///< budget for all libraries together; 0 = hardware threads
+  std::vector<std::filesystem::path> pipeline_folders;  ///< searched in order
+  std::vector<std::filesystem::path> model_folders;     ///< empty = ModelLocator's default
+};
+
+/// Thread-safe. Outlives its runs.
+class Engine {
+ public:
+  /// `fill` registers stages and families; programs pass morph::register_everything, tests their own.
+  Engine(EngineOptions options, const std::function<void(Registry&)>& fill);
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  const Registry& registry() const;
+  const PipelineLibrary& pipelines() const;
+  const ModelLocator& locator() const;
+  ModelStore& models();
+  int n_threads() const;
+
+  /// All diagnostics of a pipeline; reads no weights. Never throws for what the document can be blamed for.
+  CompileResult compile(const Pipeline& pipeline, const CompileOptions& options) const;
+  /// Loads every stage of the plan (weights, delegates), in parallel where it pays. `progress` may be null.
+  /// Throws the first Error. Run creation does this too when it was not called.
+  void load(const std::shared_ptr<const Plan>& plan,
+            const std::function<void(double fraction, std::string_view what)>& progress);
+  /// A run that has not started. Admission: throws Error{resource} when budgets of live runs and this would not fit.
+  std::unique_ptr<Run> create_run(const std::shared_ptr<const Plan>& plan, const RunOptions& options);
+  /// Continues a checkpoint (see Run::checkpoint).
+  std::unique_ptr<Run> resume_run(const std::filesystem::path& file, const RunOptions& options);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace morph
