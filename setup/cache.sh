@@ -1,0 +1,63 @@
+# Where set-up keeps what it builds and downloads, and how a pinned package is fetched into it.
+# Nothing outside the cache is written, and the system's Python is never touched: pip runs in a venv in the cache.
+# Sourced; needs progress.sh. Defines functions only.
+
+# cache_root: the cache folder, $MORPH_CACHE if set.
+cache_root() { printf '%s' "${MORPH_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/morph}"; }
+
+# build_jobs: how many compilers run at once (MORPH_JOBS, else the processors this process may use).
+build_jobs() { printf '%s' "${MORPH_JOBS:-$(nproc)}"; }
+
+# with_lock FILE COMMAND...: runs COMMAND in a subshell that stops at its first error, while holding an exclusive lock,
+# so that two set-ups do not race. Returns COMMAND's status through the script's own `set -e`.
+with_lock() {
+  local file=$1 fd
+  shift
+  mkdir -p "$(dirname "$file")"
+  exec {fd}>"$file"
+  if ! flock -n "$fd"; then
+    say "waiting for another set-up that holds $file"
+    flock "$fd"
+  fi
+  (
+    set -e
+    "$@"
+  )
+  exec {fd}>&-
+}
+
+# cache_pip: prints the path of a pip inside the cache, made on first use with the system's python3-venv.
+cache_pip() {
+  local venv
+  venv=$(cache_root)/python
+  if [[ ! -x $venv/bin/pip ]]; then
+    local python=/usr/bin/python3
+    [[ -x $python ]] || python=python3
+    rm -rf "$venv"
+    "$python" -m venv "$venv" >&2 || die "cannot make a Python environment in $venv (is python3-venv installed?)"
+  fi
+  printf '%s' "$venv/bin/pip"
+}
+
+# fetch_package FOLDER REQUIREMENT SHA256 PIP-OPTIONS...: downloads one file of REQUIREMENT (name==version) into the
+# empty FOLDER, checks its sum and prints its path.
+fetch_package() {
+  local folder=$1 requirement=$2 sum=$3 pip found log
+  shift 3
+  pip=$(cache_pip)
+  log=$(cache_root)/logs/fetch-${requirement%%==*}.log
+  mkdir -p "$folder"
+  run_logged "download $requirement" "$log" "$pip" download --no-deps --disable-pip-version-check -d "$folder" "$@" \
+    "$requirement" || return 1
+  found=$(find "$folder" -maxdepth 1 -type f | head -n 1)
+  [[ -n $found ]] || die "$requirement: pip reported success but left no file in $folder (log: $log)"
+  check_sum "$found" "$sum"
+  printf '%s' "$found"
+}
+
+# check_sum FILE SHA256: stops when FILE is not the pinned one.
+check_sum() {
+  local actual
+  actual=$(sha256sum "$1" | cut -d ' ' -f 1)
+  [[ $actual == "$2" ]] || die "$(basename "$1"): expected sha256 $2, found $actual; remove it and try again"
+}
