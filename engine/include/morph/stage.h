@@ -147,7 +147,7 @@ class StageIo {
   // Inputs. End-of-stream is not a packet here: ended() says the port has delivered all it ever will.
   // An upstream error or cancel never reaches step(): the scheduler ends the run.
   virtual bool connected_input(int port) const = 0;
-  virtual std::size_t available(int port) const = 0;  ///< packets that take() can return (data, revise, flush)
+  virtual std::size_t available(int port) const = 0;  ///< packets that take() can return (data, revise)
   virtual const Packet& peek(int port, std::size_t index = 0) const = 0;
   virtual Packet take(int port) = 0;
   virtual bool ended(int port) const = 0;  ///< no packet left and none will come (true for unconnected)
@@ -176,10 +176,9 @@ class StageIo {
 class StageState {
  public:
   virtual ~StageState() = default;
-  /// The scheduler calls this before a step when a flush raised the epoch on an input: drop unfinished work of older
-  /// epochs. The flush packet itself is also delivered through take(), in order, and forwarded by the stage with
-  /// push() where it wants consumers to flush too (see also flush forwarding in StageSpec docs: stages that ignore
-  /// flush packets have them forwarded to all outputs by SimpleStage).
+  /// A flush reached an input (or this stage pushed one): drop unfinished work of epochs below `epoch`. Flush packets
+  /// never show up in take(): when one arrives, the scheduler drops older packets queued at the inputs, calls this
+  /// between two steps, and passes the flush on to every output, where older queued packets are dropped in turn.
   virtual void flush(std::uint64_t /*epoch*/) {}
   /// For checkpointable stages.
   virtual std::vector<std::byte> save() const { return {}; }
@@ -211,7 +210,6 @@ class Stage {
 };
 
 /// A stage whose states are stepped one by one; State derives from StageState.
-/// Flush packets at the head of an input are taken and forwarded to all outputs unless handles_flush() is true.
 template <class State>
 class SimpleStage : public Stage {
  public:
