@@ -1,0 +1,36 @@
+# Language level, warnings, sanitizers and the compiler cache, for every target of the project.
+
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+set(CMAKE_RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/bin")
+set_property(GLOBAL PROPERTY USE_FOLDERS ON)
+
+add_library(morph_options INTERFACE)
+target_compile_options(morph_options INTERFACE -Wall -Wextra -Werror=return-type)
+if(MORPH_WERROR)
+  target_compile_options(morph_options INTERFACE -Werror)
+endif()
+if(MORPH_SANITIZE)
+  target_compile_options(morph_options INTERFACE -fsanitize=${MORPH_SANITIZE} -fno-omit-frame-pointer
+                         -fno-sanitize-recover=all)
+  target_link_options(morph_options INTERFACE -fsanitize=${MORPH_SANITIZE})
+endif()
+if(MORPH_FUZZ)
+  if(NOT CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+    message(FATAL_ERROR "MORPH_FUZZ needs clang, found ${CMAKE_CXX_COMPILER_ID}; configure with -DCMAKE_CXX_COMPILER=clang++")
+  endif()
+  target_compile_options(morph_options INTERFACE -fsanitize=fuzzer-no-link)
+endif()
+
+find_program(MORPH_CCACHE ccache)
+mark_as_advanced(MORPH_CCACHE)
+if(MORPH_CCACHE)
+  # Paths below the checkout are hashed relative to the build folder, so that a fresh clone finds what another built.
+  foreach(language C CXX)
+    set(CMAKE_${language}_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${PROJECT_SOURCE_DIR}
+        CCACHE_NOHASHDIR=1 ${MORPH_CCACHE})
+  endforeach()
+endif()
