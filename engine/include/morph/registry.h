@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "morph/device.h"
+#include "morph/guard.h"
 #include "morph/packet.h"
 #include "morph/stage.h"
 
@@ -48,6 +49,8 @@ class Registry {
   void add_family(FamilySpec family);
   void add_payload(std::string type_name, PayloadDecoder decoder);
   void add_devices(DeviceProvider provider);
+  /// How payloads of this type are judged at stage edges (guard.h).
+  void add_guard(std::string type_name, GuardFunction guard);
   /// Modality of a file from its first bytes and suffix ("audio", "image", "text", ...), or "" if unknown.
   using Sniffer = std::function<std::string(const std::filesystem::path&, std::span<const std::byte> head)>;
   void add_sniffer(Sniffer sniffer);
@@ -55,15 +58,19 @@ class Registry {
   const StageSpec* find_stage(std::string_view name) const;  ///< null when unknown
   const FamilySpec* find_family(std::string_view name) const;
   const PayloadDecoder* find_payload(std::string_view type_name) const;
+  const GuardFunction* find_guard(std::string_view type_name) const;
   const std::map<std::string, StageSpec, std::less<>>& stages() const { return stages_; }
   const std::map<std::string, FamilySpec, std::less<>>& families() const { return families_; }
   std::vector<DeviceInfo> devices() const;  ///< asks every provider; "cpu" is always first
   std::string sniff(const std::filesystem::path& file) const;
+  /// The same for bytes that are at hand; `name` may be "-".
+  std::string sniff(const std::filesystem::path& name, std::span<const std::byte> head) const;
 
  private:
   std::map<std::string, StageSpec, std::less<>> stages_;
   std::map<std::string, FamilySpec, std::less<>> families_;
   std::map<std::string, PayloadDecoder, std::less<>> payloads_;
+  std::map<std::string, GuardFunction, std::less<>> guards_;
   std::vector<DeviceProvider> device_providers_;
   std::vector<Sniffer> sniffers_;
 };

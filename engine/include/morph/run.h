@@ -30,8 +30,10 @@ struct RunOptions {
 
 struct StageMetrics {
   std::uint64_t steps = 0, packets_in = 0, packets_out = 0, dropped = 0, max_batch = 0;
+  std::uint64_t warnings = 0;  ///< streams of this stage that were constant, clipped or empty (`notes` says which)
   double busy_ms = 0, longest_step_ms = 0, queue_wait_ms = 0;
   std::map<std::string, double> values;  ///< StageIo::metric, summed
+  std::vector<std::string> notes;        ///< "port audio: 7.1% of the samples are clipped"
 };
 
 enum class RunState : std::uint8_t { idle, running, paused, finished, failed, cancelled };
@@ -47,6 +49,8 @@ class Run {
   /// Next packet of an unbound pipeline output, in order, including revise and flush; the last one is end, error or
   /// cancel. Nothing when `timeout` passed.
   virtual std::optional<Packet> read(const std::string& output, std::chrono::milliseconds timeout) = 0;
+  /// Sends a control event from the reader of an output to every stage upstream of it ("played_to", "interrupted").
+  virtual void send_control(const std::string& output, ControlEvent event) = 0;
   virtual void cancel() = 0;  ///< takes effect within one stage step; returns at once
   virtual void pause() = 0;   ///< returns when no step of this run is running
   virtual void resume() = 0;

@@ -177,8 +177,10 @@ class StageState {
  public:
   virtual ~StageState() = default;
   /// A flush reached an input (or this stage pushed one): drop unfinished work of epochs below `epoch`. Flush packets
-  /// never show up in take(): when one arrives, the scheduler drops older packets queued at the inputs, calls this
-  /// between two steps, and passes the flush on to every output, where older queued packets are dropped in turn.
+  /// never show up in take(): when a stage pushes one, the scheduler at once drops older packets queued on every link
+  /// that its port leads to, over any number of stages, and calls this between two steps of each of those stages (right
+  /// before a step). What a step that is running meanwhile still sends of older epochs is dropped too. Links that the
+  /// port does not lead to (another source's) keep their packets.
   virtual void flush(std::uint64_t /*epoch*/) {}
   /// For checkpointable stages.
   virtual std::vector<std::byte> save() const { return {}; }

@@ -1,0 +1,66 @@
+// Executors: the threads of an engine and the scheduler they drive. The Engine facade makes one and asks it for runs.
+//
+// One lane of heavy steps per device (a heavy step has the whole thread budget), a few light workers, one thread per
+// blocking node. All decisions are the Scheduler's (scheduler.h); this only runs them.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "morph/packet.h"
+#include "morph/pipeline.h"
+#include "morph/run.h"
+#include "morph/stage.h"
+
+namespace morph {
+
+class Registry;
+
+namespace exec {
+
+struct ExecutorsOptions {
+  int n_threads = 0;                   ///< budget of a heavy step; 0 = hardware threads
+  const Registry* registry = nullptr;  ///< guards and payload decoders; outlives the executors; null: neither
+  std::function<StreamTime()> clock;   ///< monotonic time; empty = std::chrono::steady_clock
+};
+
+/// What a checkpoint file says about the plan it was taken from: enough to compile it again.
+struct CheckpointHeader {
+  std::string pipeline_json;  ///< to_json(Plan::source)
+  CompileOptions options;
+  std::uint64_t seed = 0;
+};
+
+/// Reads the head of a checkpoint file. Throws Error{format} when it is damaged, Error{config} when it is of a newer
+/// version.
+CheckpointHeader read_checkpoint_header(const std::filesystem::path& file);
+
+/// Thread-safe. Outlives its runs; wakers may outlive it.
+class Executors {
+ public:
+  explicit Executors(ExecutorsOptions options);
+  /// Joins all threads. Every run must have been destroyed.
+  ~Executors();
+  Executors(const Executors&) = delete;
+  Executors& operator=(const Executors&) = delete;
+
+  /// A run that has not started. `stages` has one entry per Plan::nodes; null for nodes with app_feed or app_read.
+  /// Throws Error{internal} when the two do not fit together.
+  std::unique_ptr<Run> create(std::shared_ptr<const Plan> plan, std::vector<std::shared_ptr<const Stage>> stages,
+                              RunOptions options);
+  /// A run that goes on from a checkpoint once started. `plan` must be what compiling the header's pipeline gives.
+  /// Throws Error{format} for a damaged file, Error{pipeline} for another pipeline's.
+  std::unique_ptr<Run> resume(std::shared_ptr<const Plan> plan, std::vector<std::shared_ptr<const Stage>> stages,
+                              const std::filesystem::path& file, RunOptions options);
+  int n_threads() const;
+
+ private:
+  class Core;
+  std::shared_ptr<Core> core_;
+};
+
+}  // namespace exec
+}  // namespace morph
