@@ -42,13 +42,14 @@ class Constraint {
   bool is_any() const { return values_.empty() && !has_range_; }
   /// The preferred value, or nothing for "any".
   std::optional<Value> preferred() const;
-  /// Values that both allow, in this one's order of preference; nothing if there are none.
+  /// Values that both allow, in this one's order of preference (a range without a `preferred` value has none, so
+  /// the other's order stands); nothing if there are none.
   std::optional<Constraint> intersect(const Constraint& other) const;
   std::string describe() const;
 
  private:
   std::vector<Value> values_;
-  bool has_range_ = false;
+  bool has_range_ = false, has_preference_ = false;
   std::int64_t low_ = 0, high_ = 0, preferred_ = 0;
 };
 
