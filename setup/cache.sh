@@ -8,22 +8,20 @@ cache_root() { printf '%s' "${MORPH_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/morph
 # build_jobs: how many compilers run at once (MORPH_JOBS, else the processors this process may use).
 build_jobs() { printf '%s' "${MORPH_JOBS:-$(nproc)}"; }
 
-# with_lock FILE COMMAND...: runs COMMAND in a subshell that stops at its first error, while holding an exclusive lock,
-# so that two set-ups do not race. Returns COMMAND's status through the script's own `set -e`.
+# with_lock FILE COMMAND...: runs COMMAND in a subshell that holds an exclusive lock on FILE, so that two set-ups do not
+# race, and returns its status. COMMAND stops at its first error unless with_lock itself is part of a condition.
 with_lock() {
-  local file=$1 fd
+  local file=$1
   shift
   mkdir -p "$(dirname "$file")"
-  exec {fd}>"$file"
-  if ! flock -n "$fd"; then
-    say "waiting for another set-up that holds $file"
-    flock "$fd"
-  fi
   (
-    set -e
+    exec 9>"$file"
+    if ! flock -n 9; then
+      say "waiting for another set-up that holds $file"
+      flock 9
+    fi
     "$@"
   )
-  exec {fd}>&-
 }
 
 # cache_pip: prints the path of a pip inside the cache, made on first use with the system's python3-venv.

@@ -22,12 +22,14 @@ ninja_percent() { tail -c 4096 "$1" 2>/dev/null | grep -aoE '^\[ *[0-9]+%' | tai
 # run_logged TITLE LOG COMMAND...: runs COMMAND with its output appended to LOG. On a terminal the line TITLE is
 # rewritten each second with percentage and time; elsewhere it is repeated about every 30 s. Returns COMMAND's status.
 run_logged() {
-  local title=$1 log=$2 start=$SECONDS last=0 pid status=0 percent=''
+  local title=$1 log=$2 start=$SECONDS last=0 pid status=0 percent='' pause=0.02
   shift 2
   mkdir -p "$(dirname "$log")"
   printf '\n== %s\n== %s\n' "$title" "$*" >>"$log"
   NINJA_STATUS='[%p %f/%t] ' "$@" >>"$log" 2>&1 </dev/null &
   pid=$!
+  # A background process of a script does not get Ctrl-C; hand it on.
+  trap 'kill "$pid" 2>/dev/null; wait "$pid" 2>/dev/null; exit 130' INT TERM
   while kill -0 "$pid" 2>/dev/null; do
     if [[ -t 2 ]]; then
       percent=$(ninja_percent "$log")
@@ -37,9 +39,11 @@ run_logged() {
       percent=$(ninja_percent "$log")
       say "$title $percent ($(elapsed $last))"
     fi
-    sleep 0.2
+    sleep "$pause"
+    ((SECONDS > start)) && pause=0.2
   done
   wait "$pid" || status=$?
+  trap - INT TERM
   [[ -t 2 ]] && printf '\r\033[K' >&2
   if ((status != 0)); then
     say "$title: failed with status $status; the end of $log:"

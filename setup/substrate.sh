@@ -128,7 +128,7 @@ build_prefix() {
   unpack_source "$work/source"
   configure_source
   run_logged "build the tensor substrate ($flavour, once)" "$log" \
-    cmake --build "$work/build" -j "$(build_jobs)" --target "${targets[@]}"
+    ninja -C "$work/build" -j "$(build_jobs)" "${targets[@]}"
   DESTDIR=$work/stage run_logged 'install the tensor substrate' "$log" cmake --install "$work/build"
   install_extras "$work/source" "$work/build" "$work/stage$prefix"
   recipe >"$work/stage$prefix/complete"

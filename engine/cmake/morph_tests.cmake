@@ -95,4 +95,7 @@ add_test(NAME structure.edges COMMAND Python3::Interpreter "${PROJECT_SOURCE_DIR
 add_test(NAME structure.files COMMAND Python3::Interpreter "${PROJECT_SOURCE_DIR}/tests/structure/check_structure.py" files)
 add_test(NAME structure.format COMMAND Python3::Interpreter "${PROJECT_SOURCE_DIR}/tests/structure/check_structure.py" format)
 add_test(NAME structure.self COMMAND Python3::Interpreter "${PROJECT_SOURCE_DIR}/tests/structure/test_check_structure.py")
+add_test(NAME assets.starter COMMAND Python3::Interpreter -m unittest discover -s tests/assets
+         WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}")
+set_tests_properties(assets.starter PROPERTIES LABELS "unit" TIMEOUT 300)
 set_tests_properties(structure.edges structure.files structure.format structure.self PROPERTIES LABELS "structure")

@@ -1,0 +1,35 @@
+# Configures and builds a preset into build/<preset>, with the substrate and OpenVINO that setup made.
+# Sourced by `morph` and `check`; needs progress.sh, cache.sh and install.sh. Defines functions only.
+
+# prepare ROOT: packages, tensor substrate and OpenVINO; sets MORPH_PREFIX_FOUND and MORPH_OPENVINO_FOUND.
+# Where everything is there already this takes a few hundredths of a second.
+prepare() {
+  ensure_packages "$1/setup"
+  MORPH_PREFIX_FOUND=$("$1/setup/substrate.sh") || die 'the tensor substrate is not set up'
+  MORPH_OPENVINO_FOUND=$("$1/setup/openvino.sh") || die 'OpenVINO is not set up'
+}
+
+# ensure_starter_pack ROOT: the small weights that make the first command work (skipped with MORPH_NO_PULL=1).
+ensure_starter_pack() {
+  local python=/usr/bin/python3
+  [[ ${MORPH_NO_PULL:-0} != 1 && -f $1/assets/starter/fetch.py ]] || return 0
+  [[ -x $python ]] || python=python3
+  "$python" "$1/assets/starter/fetch.py" --ensure >&2
+}
+
+# build_preset ROOT PRESET TARGETS [CMAKE OPTIONS...]: TARGETS is one word list, '' for everything. Configures only when
+# there is no build folder yet or the options changed; says nothing when nothing had to be built.
+build_preset() {
+  local root=$1 preset=$2 targets=$3 folder=$1/build/$2 wanted
+  shift 3
+  local options=("-DMORPH_SUBSTRATE_PREFIX=$MORPH_PREFIX_FOUND" "-DMORPH_OPENVINO_DIR=$MORPH_OPENVINO_FOUND" "$@")
+  local log=$folder/build.log
+  wanted=${options[*]}
+  mkdir -p "$folder"
+  if [[ ! -f $folder/build.ninja || $(cat "$folder/options" 2>/dev/null) != "$wanted" ]]; then
+    run_logged "configure ($preset)" "$log" cmake -S "$root" --preset "$preset" "${options[@]}" || return 1
+    printf '%s' "$wanted" >"$folder/options"
+  fi
+  # shellcheck disable=SC2086
+  run_logged "build ($preset)" "$log" ninja -C "$folder" -j "$(build_jobs)" $targets
+}
