@@ -56,6 +56,10 @@ void Registry::add_payload(std::string type_name, PayloadDecoder decoder) {
 
 void Registry::add_devices(DeviceProvider provider) { device_providers_.push_back(std::move(provider)); }
 
+void Registry::add_guard(std::string type_name, GuardFunction guard) {
+  add_once(guards_, "guard", std::move(type_name), std::move(guard));
+}
+
 void Registry::add_sniffer(Sniffer sniffer) { sniffers_.push_back(std::move(sniffer)); }
 
 const StageSpec* Registry::find_stage(std::string_view name) const {
@@ -71,6 +75,11 @@ const FamilySpec* Registry::find_family(std::string_view name) const {
 const PayloadDecoder* Registry::find_payload(std::string_view type_name) const {
   const auto found = payloads_.find(type_name);
   return found == payloads_.end() ? nullptr : &found->second;
+}
+
+const GuardFunction* Registry::find_guard(std::string_view type_name) const {
+  const auto found = guards_.find(type_name);
+  return found == guards_.end() ? nullptr : &found->second;
 }
 
 std::vector<DeviceInfo> Registry::devices() const {

@@ -29,6 +29,8 @@
 
 namespace morph {
 
+class Registry;
+
 enum class QueuePolicy : std::uint8_t { block, drop_oldest, latest };
 std::string_view to_string(QueuePolicy policy);
 
@@ -86,13 +88,21 @@ class PipelineLibrary {
   explicit PipelineLibrary(std::vector<std::filesystem::path> folders) : folders_(std::move(folders)) {}
   /// A path to a file, or a name. Throws Error{pipeline} with the nearest names.
   Pipeline find(const std::string& name_or_path) const;
+  /// The pipeline of this name and no other file. Throws Error{pipeline} with the nearest names.
+  Pipeline find_name(const std::string& name) const;
+  /// Every pipeline of the folders, by name; a file that does not parse is logged and left out, `presets/` too.
   std::vector<Pipeline> all() const;
 
  private:
   std::vector<std::filesystem::path> folders_;
 };
 
-/// Binds an outer input or output to a source or sink stage.
+/// What a pipeline's own parameters are: each with the type, range and choices of the first stage parameter it sets,
+/// and the document's name, default and help. One whose target does not exist is left out (compile() reports it).
+std::vector<ParamSpec> pipeline_params(const Pipeline& pipeline, const Registry& registry,
+                                       const PipelineLibrary& library);
+
+/// Binds an outer input or output to a source or sink stage. The node is named "in.<port>" or "out.<port>".
 struct Binding {
   std::string port;   ///< name of the pipeline's input or output
   std::string stage;  ///< stage type, e.g. "audio/read"
@@ -102,16 +112,22 @@ struct Binding {
 struct CompileOptions {
   std::vector<Binding> bindings;
   std::map<std::string, Value> params;  ///< pipeline params by name, or "stage.param"
-  std::string device;               ///< "" = planner's choice; else every stage that can must, else an error names it
+  /// "" = planner's choice; else an id or kind: light and blocking stages that cannot use it stay on the CPU, a heavy
+  /// one is an error that names it unless the document gives it an `executor` of its own.
+  std::string device;
   std::uint64_t memory_budget = 0;  ///< bytes for the whole process; 0 = no limit but the machine's
   int n_threads = 0;                ///< 0 = the engine's budget
+  /// What Run::feed will send, by unbound input. Default: the first format the input accepts. An optional input is fed
+  /// only when it is named here.
+  std::map<std::string, Format> feed_formats;
+  std::vector<std::string> unread;  ///< outputs that nobody will read; what only they need is culled
 };
 
 /// One node of the compiled graph.
 struct PlanNode {
-  std::string name;  ///< unique; nested stages are "outer/inner"; converters "resample#1"
-  const StageSpec* spec = nullptr;
-  Params params;  ///< complete, defaults filled in
+  std::string name;                 ///< unique among stages; nested ones are "outer/inner", converters "resample#1"
+  const StageSpec* spec = nullptr;  ///< null for app_feed and app_read
+  Params params;                    ///< complete, defaults filled in
   std::string device = "cpu";
   bool inserted = false;                               ///< a converter that negotiation put there
   std::vector<std::optional<Format>> inputs, outputs;  ///< by port index; nothing = not connected
@@ -130,8 +146,9 @@ struct PlanLink {
 struct MemoryPlan {
   std::uint64_t process = 0, runtimes = 0, weights = 0, sessions = 0, scratch = 0, links = 0;
   std::uint64_t load_peak = 0;
-  std::uint64_t budget = 0;
-  /// Predicted peak resident bytes of the process.
+  std::uint64_t budget = 0;                        ///< the limit that was held against it
+  std::map<std::string, std::uint64_t> by_device;  ///< bytes on devices with a memory of their own, without "cpu"
+  /// Predicted peak resident bytes of the process: the larger of loading and running.
   std::uint64_t total() const;
 };
 
@@ -144,7 +161,8 @@ struct Plan {
   std::vector<PlanLink> links;
   std::vector<std::string> culled;  ///< stages nobody reads
   MemoryPlan memory;
-  std::vector<Diagnostic> notes;
+  int n_threads = 1;              ///< what a heavy step may use
+  std::vector<Diagnostic> notes;  ///< warnings and notes of the compilation
 };
 
 /// What compile() found. `plan` is null when there is any error.

@@ -46,6 +46,11 @@ struct ParamSpec {
   bool required = false;
 };
 
+/// Text as a parameter's value: "true", "16000", "0.5", "a,b" (a list). Throws Error{config} that says what was
+/// expected. For command lines and forms; documents hold typed values.
+Value parse_value(ParamType type, std::string_view text);
+std::string_view to_string(ParamType type);  ///< "boolean", "integer", ...
+
 /// Memory in bytes on the stage's device, and how long one step may take at worst. The planner adds up
 /// `weights` once per distinct `weights_key` and `runtime` once per distinct `runtime_key` in the process.
 struct Estimate {
@@ -56,6 +61,7 @@ struct Estimate {
   std::uint64_t load_peak = 0;  ///< extra while loading, gone afterwards
   std::uint64_t runtime = 0;    ///< one-off cost of a library (e.g. OpenVINO) beyond the bare process
   std::string runtime_key;
+  std::uint64_t packet_bytes = 0;  ///< a typical packet on an output; 0 = a few KB
   double longest_step_ms = 1.0;
 };
 
