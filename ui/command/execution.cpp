@@ -1,0 +1,180 @@
+// Running a pipeline from the command line. See execution.h.
+#include "execution.h"
+
+#include <fmt/format.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <fstream>
+#include <thread>
+
+#include "console.h"
+#include "provenance.h"
+
+namespace morph::command {
+namespace {
+
+/// While it lives, Ctrl-C and SIGTERM call `on_interrupt` once; a second one ends the process at once.
+class InterruptWatch {
+ public:
+  explicit InterruptWatch(std::function<void()> on_interrupt) : on_interrupt_(std::move(on_interrupt)) {
+    thread_ = std::thread([this] { watch(); });
+  }
+  ~InterruptWatch() {
+    stop_ = true;
+    pthread_kill(thread_.native_handle(), SIGUSR1);
+    thread_.join();
+  }
+  InterruptWatch(const InterruptWatch&) = delete;
+  InterruptWatch& operator=(const InterruptWatch&) = delete;
+  bool interrupted() const { return interrupted_; }
+
+ private:
+  void watch() {
+    sigset_t set;
+    sigemptyset(&set);
+    for (const int number : {SIGINT, SIGTERM, SIGUSR1}) sigaddset(&set, number);
+    for (;;) {
+      int number = 0;
+      sigwait(&set, &number);
+      if (stop_) return;
+      if (number == SIGUSR1) continue;
+      if (interrupted_.exchange(true)) _exit(130);
+      on_interrupt_();
+    }
+  }
+
+  std::function<void()> on_interrupt_;
+  std::atomic<bool> stop_{false};
+  std::atomic<bool> interrupted_{false};
+  std::thread thread_;
+};
+
+bool takes_provenance(const StageSpec* spec) {
+  if (spec == nullptr) return false;
+  for (const ParamSpec& param : spec->params)
+    if (param.name == "provenance") return true;
+  return false;
+}
+
+struct OutputFile {
+  std::string path;
+  bool carries_record = false;  ///< its container holds the provenance
+};
+
+/// The files that the sinks of these bindings write.
+std::vector<OutputFile> output_files(const Engine& engine, const CompileOptions& compile) {
+  std::vector<OutputFile> files;
+  for (const Binding& binding : compile.bindings) {
+    const StageSpec* spec = engine.registry().find_stage(binding.stage);
+    if (spec == nullptr || spec->sink_of.empty() || !binding.params.has("path")) continue;
+    const std::string& path = binding.params.get_string("path");
+    if (path != "-") files.push_back({path, takes_provenance(spec)});
+  }
+  return files;
+}
+
+void print_metrics(const Run& run) {
+  fmt::print(stderr, "{:<28}{:>8}{:>10}{:>11}{:>11}{:>11}\n", "stage", "steps", "packets", "busy ms", "longest",
+             "queued ms");
+  for (const auto& [name, m] : run.metrics()) {
+    fmt::print(stderr, "{:<28}{:>8}{:>10}{:>11.1f}{:>11.1f}{:>11.1f}\n", name, m.steps, m.packets_out, m.busy_ms,
+               m.longest_step_ms, m.queue_wait_ms);
+    for (const auto& [key, value] : m.values) fmt::print(stderr, "  {:<26}{:>19.3f}\n", key, value);
+  }
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  fmt::print(stderr, "peak memory {}\n", human_bytes(static_cast<unsigned long long>(usage.ru_maxrss) * 1024));
+}
+
+/// Puts the record into every sink that can carry it (their "provenance" parameter).
+nlohmann::json attach_provenance(const Engine& engine, const Plan& plan, CompileOptions& compile, std::uint64_t seed) {
+  nlohmann::json record = make_provenance(engine, plan, seed);
+  const std::string text = embed_provenance(record);
+  for (Binding& binding : compile.bindings)
+    if (takes_provenance(engine.registry().find_stage(binding.stage))) binding.params.set("provenance", text);
+  return record;
+}
+
+void write_beside(const std::string& path, const nlohmann::json& record) {
+  const std::string beside = path + ".provenance.json";
+  std::ofstream out(beside + ".part");
+  out << record.dump(2) << '\n';
+  out.close();
+  if (!out) throw Error(ErrorCode::resource, beside, "cannot be written");
+  std::filesystem::rename(beside + ".part", beside);
+}
+
+Outcome execute_or_throw(Engine& engine, const Pipeline& pipeline, CompileOptions compile,
+                         const CommonOptions& options) {
+  Outcome outcome;
+  CompileResult compiled = engine.compile(pipeline, compile);
+  outcome.exit_code = report_diagnostics(compiled.diagnostics, options.json);
+  if (!compiled.plan) return outcome;
+  const std::vector<OutputFile> files = output_files(engine, compile);
+  nlohmann::json record;
+  if (!files.empty()) {
+    record = attach_provenance(engine, *compiled.plan, compile, options.seed);
+    compiled = engine.compile(pipeline, compile);
+    if (!compiled.plan) {
+      outcome.exit_code = report_diagnostics(compiled.diagnostics, options.json);
+      return outcome;
+    }
+  }
+  ProgressLine progress(options.quiet);
+  engine.load(compiled.plan, [&](double fraction, std::string_view what) {
+    progress.show(fraction, fmt::format("loading {}", what));
+  });
+  progress.clear();
+
+  RunOptions run_options;
+  run_options.seed = options.seed;
+  run_options.priority = Priority::interactive;
+  run_options.trace = options.trace;
+  const bool text_on_terminal = files.empty() && isatty(STDOUT_FILENO) != 0;
+  if (!text_on_terminal) {
+    run_options.on_progress = [&](const std::string& stage, double fraction, std::string_view what) {
+      progress.show(fraction, what.empty() ? std::string_view(stage) : what);
+    };
+  }
+  const std::unique_ptr<Run> run = engine.create_run(compiled.plan, run_options);
+  {
+    const InterruptWatch watch([&] { run->cancel(); });
+    run->start();
+    run->wait();
+  }
+  progress.clear();
+  if (options.metrics) print_metrics(*run);
+  for (const OutputFile& file : files) {
+    if (!file.carries_record) write_beside(file.path, record);
+    outcome.outputs.push_back(file.path);
+  }
+  if (options.json && !files.empty()) {
+    nlohmann::json result = {{"pipeline", pipeline.name}, {"outputs", outcome.outputs}, {"provenance", record}};
+    fmt::print("{}\n", result.dump(2));
+  }
+  return outcome;
+}
+
+}  // namespace
+
+void block_interrupts() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int number : {SIGINT, SIGTERM, SIGUSR1}) sigaddset(&set, number);
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+}
+
+Outcome execute(Engine& engine, const Pipeline& pipeline, CompileOptions compile, const CommonOptions& options) {
+  try {
+    return execute_or_throw(engine, pipeline, std::move(compile), options);
+  } catch (const Error& error) {
+    return {report_error(error, options.json), {}};
+  }
+}
+
+}  // namespace morph::command

@@ -1,0 +1,113 @@
+// `morph explain`: the compiled graph as text, JSON, DOT or a picture, without running anything.
+#include <fmt/format.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <array>
+#include <fstream>
+#include <memory>
+
+#include "console.h"
+#include "inputs.h"
+#include "options.h"
+#include "subcommands.h"
+
+namespace morph::command {
+namespace {
+
+struct ExplainOptions {
+  CommonOptions common;
+  std::vector<std::string> arguments;
+  std::string out;
+  std::string to;
+};
+
+/// Runs Graphviz' `dot -T<kind>` on `graph` into `file` (whole, by rename).
+void draw(const std::string& graph, const std::string& kind, const std::string& file) {
+  const std::string temporary = file + ".part";
+  const std::string source = file + ".dot.part";
+  if (std::ofstream out(source); !(out << graph)) throw Error(ErrorCode::resource, source, "cannot be written");
+  const std::string type = "-T" + kind;
+  const pid_t child = fork();
+  if (child < 0) throw Error(ErrorCode::resource, "dot", "cannot start a process");
+  if (child == 0) {
+    execlp("dot", "dot", type.c_str(), "-o", temporary.c_str(), source.c_str(), static_cast<char*>(nullptr));
+    _exit(127);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  std::filesystem::remove(source);
+  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+    std::error_code ignored;
+    std::filesystem::remove(temporary, ignored);
+    throw Error(ErrorCode::config, file,
+                WIFEXITED(status) && WEXITSTATUS(status) == 127
+                    ? "drawing needs Graphviz' `dot`, which is not installed: apt-get install graphviz"
+                    : "`dot` could not draw the graph");
+  }
+  std::filesystem::rename(temporary, file);
+}
+
+int explain(const ExplainOptions& options) {
+  const std::unique_ptr<Engine> engine = make_engine(options.common);
+  CompileOptions compile = compile_options(options.common);
+  Pipeline pipeline;
+  std::vector<std::string> arguments = options.arguments;
+  // The first argument may name a pipeline; the rest, or all, are inputs as in the plain form.
+  bool named = false;
+  if (!std::filesystem::exists(arguments.front()) || arguments.front().ends_with(".json")) {
+    try {
+      pipeline = engine->pipelines().find(arguments.front());
+      named = true;
+      arguments.erase(arguments.begin());
+    } catch (const Error&) {
+      if (arguments.front().ends_with(".json")) throw;
+    }
+  }
+  std::vector<Input> inputs;
+  for (const std::string& argument : arguments) inputs.push_back(classify_input(*engine, argument, ""));
+  if (!named) pipeline = choose_pipeline(*engine, inputs, output_modality(*engine, options.to, ""));
+  if (!inputs.empty()) compile.bindings = bind_ports(*engine, pipeline, inputs, options.to, options.common.json);
+  const CompileResult compiled = engine->compile(pipeline, compile);
+  const int code = report_diagnostics(compiled.diagnostics, options.common.json);
+  if (!compiled.plan) return code;
+  if (options.out.empty()) {
+    fmt::print("{}\n", options.common.json ? explain_json(*compiled.plan) : explain_text(*compiled.plan));
+    return 0;
+  }
+  const std::string suffix = std::filesystem::path(options.out).extension().string();
+  if (suffix == ".svg" || suffix == ".png" || suffix == ".pdf") {
+    draw(explain_dot(*compiled.plan), suffix.substr(1), options.out);
+    return 0;
+  }
+  std::ofstream out(options.out);
+  if (suffix == ".dot")
+    out << explain_dot(*compiled.plan);
+  else if (suffix == ".json")
+    out << explain_json(*compiled.plan);
+  else if (suffix == ".txt")
+    out << explain_text(*compiled.plan);
+  else
+    throw Error(ErrorCode::config, options.out, "expected .svg, .png, .pdf, .dot, .json or .txt");
+  out.close();
+  if (!out) throw Error(ErrorCode::resource, options.out, "cannot be written");
+  return 0;
+}
+
+}  // namespace
+
+void add_explain(CLI::App& app, CommandResult& result) {
+  auto options = std::make_shared<ExplainOptions>();
+  CLI::App* command =
+      app.add_subcommand("explain", "Show the compiled graph: stages, formats, converters, devices, memory");
+  command
+      ->add_option("PIPELINE or INPUT", options->arguments, "Pipeline name or file, and/or inputs as in the plain form")
+      ->required();
+  command->add_option("-o,--output", options->out, "Write it to a file: .svg .png .pdf .dot .json .txt");
+  command->add_option("--to", options->to, "The output that would be made, e.g. answer.wav (plain form)");
+  add_common_options(*command, options->common);
+  command->callback([&result, options] { result.exit_code = explain(*options); });
+}
+
+}  // namespace morph::command

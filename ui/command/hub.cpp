@@ -1,0 +1,310 @@
+// Hub client on libcurl. See hub.h.
+#include "hub.h"
+
+#include <curl/curl.h>
+#include <fmt/format.h>
+#include <fnmatch.h>
+#include <openssl/evp.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "morph/error.h"
+
+namespace morph::command {
+namespace {
+
+constexpr int kAttempts = 5;
+constexpr std::size_t kMaxListing = 64u << 20;
+
+struct CurlGlobal {
+  CurlGlobal() { curl_global_init(CURL_GLOBAL_DEFAULT); }
+};
+
+using Curl = std::unique_ptr<CURL, decltype(&curl_easy_cleanup)>;
+using Headers = std::unique_ptr<curl_slist, decltype(&curl_slist_free_all)>;
+using File = std::unique_ptr<std::FILE, int (*)(std::FILE*)>;
+
+Curl make_request(const std::string& url, const std::string& token, Headers& headers) {
+  static const CurlGlobal global;  // libcurl asks for one initialisation per process
+  Curl curl(curl_easy_init(), curl_easy_cleanup);
+  if (!curl) throw Error(ErrorCode::internal, url, "libcurl could not start");
+  CURL* c = curl.get();
+  curl_easy_setopt(c, CURLOPT_URL, url.c_str());
+  curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 1L);
+  curl_easy_setopt(c, CURLOPT_MAXREDIRS, 5L);
+  curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
+  curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT, 20L);
+  curl_easy_setopt(c, CURLOPT_LOW_SPEED_LIMIT, 512L);
+  curl_easy_setopt(c, CURLOPT_LOW_SPEED_TIME, 30L);
+  curl_easy_setopt(c, CURLOPT_USERAGENT, "morph/0.1");
+  curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
+  curl_easy_setopt(c, CURLOPT_REDIR_PROTOCOLS_STR, url.starts_with("https:") ? "https" : "http,https");
+  if (!token.empty()) {  // libcurl drops it when a redirect leaves the host
+    headers.reset(curl_slist_append(headers.release(), ("Authorization: Bearer " + token).c_str()));
+    curl_easy_setopt(c, CURLOPT_HTTPHEADER, headers.get());
+  }
+  return curl;
+}
+
+std::size_t append_to_string(char* data, std::size_t size, std::size_t count, void* user) {
+  std::string& text = *static_cast<std::string*>(user);
+  if (text.size() + size * count > kMaxListing) return 0;
+  text.append(data, size * count);
+  return size * count;
+}
+
+/// One transfer into a .part file, from where it stands.
+struct Transfer {
+  std::FILE* out = nullptr;
+  std::uint64_t start = 0;     ///< bytes already there
+  std::uint64_t written = 0;   ///< bytes of this transfer
+  std::uint64_t expected = 0;  ///< whole file
+  bool disk_failed = false;
+  bool too_long = false;
+  CURL* curl = nullptr;
+  bool checked_range = false;
+  const HubProgress* progress = nullptr;
+  const std::string* what = nullptr;
+};
+
+std::size_t write_to_file(char* data, std::size_t size, std::size_t count, void* user) {
+  Transfer& transfer = *static_cast<Transfer*>(user);
+  const std::size_t bytes = size * count;
+  if (!transfer.checked_range) {
+    transfer.checked_range = true;
+    long status = 0;
+    curl_easy_getinfo(transfer.curl, CURLINFO_RESPONSE_CODE, &status);
+    if (transfer.start > 0 && status == 200) {  // the server ignored the range: begin again
+      if (std::freopen(nullptr, "wb", transfer.out) == nullptr) return 0;
+      transfer.start = 0;
+    }
+    if (status >= 400) return 0;
+  }
+  if (transfer.start + transfer.written + bytes > transfer.expected) {
+    transfer.too_long = true;
+    return 0;
+  }
+  if (std::fwrite(data, 1, bytes, transfer.out) != bytes) {
+    transfer.disk_failed = true;
+    return 0;
+  }
+  transfer.written += bytes;
+  if (*transfer.progress)
+    (*transfer.progress)(static_cast<double>(transfer.start + transfer.written) /
+                             static_cast<double>(std::max<std::uint64_t>(transfer.expected, 1)),
+                         *transfer.what);
+  return bytes;
+}
+
+std::string digest_of(const std::filesystem::path& file, const EVP_MD* kind, const std::string& prefix) {
+  const File in(std::fopen(file.c_str(), "rb"), std::fclose);
+  if (!in) throw Error(ErrorCode::resource, file.string(), "cannot be read back to check it");
+  const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(), EVP_MD_CTX_free);
+  EVP_DigestInit_ex(context.get(), kind, nullptr);
+  EVP_DigestUpdate(context.get(), prefix.data(), prefix.size());
+  std::vector<char> buffer(1 << 20);
+  for (std::size_t got = 0; (got = std::fread(buffer.data(), 1, buffer.size(), in.get())) > 0;)
+    EVP_DigestUpdate(context.get(), buffer.data(), got);
+  unsigned char digest[EVP_MAX_MD_SIZE];
+  unsigned int length = 0;
+  EVP_DigestFinal_ex(context.get(), digest, &length);
+  std::string hex;
+  for (unsigned int i = 0; i < length; ++i) hex += fmt::format("{:02x}", digest[i]);
+  return hex;
+}
+
+/// Empty when the file is what the hub said, else what is wrong.
+std::string mismatch(const std::filesystem::path& file, const HubFile& expected) {
+  const std::uint64_t size = std::filesystem::file_size(file);
+  if (size != expected.bytes) return fmt::format("expected {} bytes, found {}", expected.bytes, size);
+  if (!expected.sha256.empty()) {
+    const std::string found = digest_of(file, EVP_sha256(), "");
+    if (found != expected.sha256) return fmt::format("expected sha256 {}, found {}", expected.sha256, found);
+  } else if (!expected.git_blob_sha1.empty()) {
+    const std::string prefix = fmt::format("blob {}", size) + '\0';
+    const std::string found = digest_of(file, EVP_sha1(), prefix);
+    if (found != expected.git_blob_sha1)
+      return fmt::format("expected blob {}, found {}", expected.git_blob_sha1, found);
+  }
+  return {};
+}
+
+std::string escape_path(const std::string& path) {
+  std::string escaped;
+  for (const char c : path) {
+    const auto u = static_cast<unsigned char>(c);
+    if (std::isalnum(u) != 0 || std::strchr("-._~/", c) != nullptr)
+      escaped += c;
+    else
+      escaped += fmt::format("%{:02X}", u);
+  }
+  return escaped;
+}
+
+void pause_before_retry(int attempt) { std::this_thread::sleep_for(std::chrono::milliseconds(200 << attempt)); }
+
+bool worth_retrying(CURLcode code, long status) { return code != CURLE_OK || status >= 500 || status == 429; }
+
+}  // namespace
+
+void check_relative_path(const std::string& path) {
+  const auto bad = [&](const char* why) {
+    throw Error(ErrorCode::format, "hub listing", fmt::format("refuses the path \"{}\": {}", path, why));
+  };
+  if (path.empty() || path.size() > 512) bad("empty or too long");
+  if (path.front() == '/' || path.find('\\') != std::string::npos) bad("not a relative path");
+  for (const char c : path)
+    if (static_cast<unsigned char>(c) < 32) bad("control character");
+  for (const auto& part : std::filesystem::path(path))
+    if (part == ".." || part == "." || part.empty()) bad("leaves the folder");
+}
+
+HubClient::HubClient(std::string base, std::string token) : base_(std::move(base)), token_(std::move(token)) {
+  while (!base_.empty() && base_.back() == '/') base_.pop_back();
+  if (!base_.starts_with("http://") && !base_.starts_with("https://"))
+    throw Error(ErrorCode::config, "MORPH_HUB",
+                "expected an address that begins with https:// or http://, found \"" + base_ + "\"");
+}
+
+HubModel HubClient::list(const std::string& name, const std::string& revision) {
+  const std::string url =
+      fmt::format("{}/api/models/{}/revision/{}?blobs=true", base_, escape_path(name), escape_path(revision));
+  std::string body;
+  long status = 0;
+  CURLcode code = CURLE_OK;
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    if (attempt > 0) pause_before_retry(attempt);
+    body.clear();
+    Headers headers(nullptr, curl_slist_free_all);
+    const Curl curl = make_request(url, token_, headers);
+    curl_easy_setopt(curl.get(), CURLOPT_WRITEFUNCTION, append_to_string);
+    curl_easy_setopt(curl.get(), CURLOPT_WRITEDATA, &body);
+    code = curl_easy_perform(curl.get());
+    curl_easy_getinfo(curl.get(), CURLINFO_RESPONSE_CODE, &status);
+    if (!worth_retrying(code, status)) break;
+  }
+  if (code != CURLE_OK)
+    throw Error(ErrorCode::resource, base_,
+                fmt::format("cannot be reached ({}); check the network, or set MORPH_HUB to a mirror",
+                            curl_easy_strerror(code)));
+  if (status == 401 || status == 403)
+    throw Error(ErrorCode::config, name, "the hub refuses access; set HF_TOKEN to a token that may read it");
+  if (status == 404) throw Error(ErrorCode::config, name, "the hub has no such model or revision (" + revision + ")");
+  if (status != 200) throw Error(ErrorCode::resource, base_, fmt::format("answered with HTTP status {}", status));
+  const nlohmann::json listing = nlohmann::json::parse(body, nullptr, false);
+  if (!listing.is_object() || !listing.contains("siblings") || !listing["siblings"].is_array())
+    throw Error(ErrorCode::format, url, "the listing is not what a hub sends (expected an object with \"siblings\")");
+  HubModel model{name, revision, listing.value("sha", revision), {}};
+  try {
+    for (const nlohmann::json& entry : listing["siblings"]) {
+      HubFile file;
+      file.path = entry.at("rfilename").get<std::string>();
+      check_relative_path(file.path);
+      if (entry.contains("lfs") && entry["lfs"].is_object()) {
+        file.bytes = entry["lfs"].at("size").get<std::uint64_t>();
+        file.sha256 = entry["lfs"].at("sha256").get<std::string>();
+      } else {
+        file.bytes = entry.at("size").get<std::uint64_t>();
+        file.git_blob_sha1 = entry.value("blobId", "");
+      }
+      model.files.push_back(std::move(file));
+    }
+  } catch (const nlohmann::json::exception& error) {
+    throw Error(ErrorCode::format, url, std::string("the listing is not understood: ") + error.what());
+  }
+  return model;
+}
+
+void HubClient::download(const HubModel& model, const HubFile& file, const std::filesystem::path& folder,
+                         const HubProgress& progress) {
+  const std::filesystem::path target = folder / file.path;
+  const std::filesystem::path part = target.string() + ".part";
+  std::filesystem::create_directories(target.parent_path());
+  const std::string url = fmt::format("{}/{}/resolve/{}/{}", base_, escape_path(model.name), escape_path(model.commit),
+                                      escape_path(file.path));
+  bool hash_failed_before = false;
+  std::string last = "no attempt was made";
+  int attempt = 0;
+  while (attempt < kAttempts) {
+    std::error_code failed;
+    std::uint64_t have = std::filesystem::exists(part) ? std::filesystem::file_size(part, failed) : 0;
+    if (have > file.bytes) {
+      std::filesystem::remove(part);
+      have = 0;
+    }
+    if (have < file.bytes || file.bytes == 0) {
+      if (attempt > 0) pause_before_retry(attempt);
+      const File out(std::fopen(part.c_str(), have > 0 ? "ab" : "wb"), std::fclose);
+      if (!out)
+        throw Error(ErrorCode::resource, part.string(), fmt::format("cannot be written: {}", std::strerror(errno)));
+      Headers headers(nullptr, curl_slist_free_all);
+      const Curl curl = make_request(url, token_, headers);
+      Transfer transfer{out.get(), have, 0, file.bytes, false, false, curl.get(), false, &progress, &file.path};
+      if (have > 0) curl_easy_setopt(curl.get(), CURLOPT_RESUME_FROM_LARGE, static_cast<curl_off_t>(have));
+      curl_easy_setopt(curl.get(), CURLOPT_WRITEFUNCTION, write_to_file);
+      curl_easy_setopt(curl.get(), CURLOPT_WRITEDATA, &transfer);
+      const CURLcode code = curl_easy_perform(curl.get());
+      long status = 0;
+      curl_easy_getinfo(curl.get(), CURLINFO_RESPONSE_CODE, &status);
+      const bool flushed = std::fflush(out.get()) == 0;
+      if (transfer.disk_failed || !flushed)
+        throw Error(ErrorCode::resource, part.string(), "the disk is full; what is there is kept and will be resumed");
+      if (status == 404 || status == 401 || status == 403)
+        throw Error(ErrorCode::config, url, fmt::format("the hub answers {}", status));
+      ++attempt;
+      if (transfer.too_long) {
+        last = "the server sent more than the listing says";
+        std::filesystem::remove(part);
+        continue;
+      }
+      if (code != CURLE_OK || status >= 400) {
+        last = status >= 400 ? fmt::format("HTTP status {}", status) : std::string(curl_easy_strerror(code));
+        continue;
+      }
+      if (transfer.start + transfer.written < file.bytes) {
+        last = fmt::format("the server ended after {} of {} bytes", transfer.start + transfer.written, file.bytes);
+        continue;
+      }
+    }
+    const std::string wrong = mismatch(part, file);
+    if (wrong.empty()) {
+      std::filesystem::rename(part, target);
+      return;
+    }
+    std::filesystem::remove(part);
+    if (hash_failed_before)
+      throw Error(ErrorCode::weights, file.path, "what the hub sends is not what its listing says: " + wrong);
+    hash_failed_before = true;
+  }
+  throw Error(
+      ErrorCode::resource, file.path,
+      fmt::format("could not be fetched after {} attempts ({}); run the command again to resume", kAttempts, last));
+}
+
+std::vector<HubFile> select_files(const HubModel& model, const std::vector<std::string>& include) {
+  const auto ends_with = [](const std::string& path, std::initializer_list<const char*> suffixes) {
+    return std::any_of(suffixes.begin(), suffixes.end(), [&](const char* suffix) { return path.ends_with(suffix); });
+  };
+  std::vector<HubFile> chosen;
+  for (const HubFile& file : model.files) {
+    const bool pickle = ends_with(file.path, {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"});
+    const bool foreign = ends_with(file.path, {".h5", ".msgpack", ".tflite", ".mlmodel", ".onnx_data", ".ot"});
+    const bool clutter = file.path == ".gitattributes";
+    bool wanted = !pickle && !foreign && !clutter;
+    if (!include.empty())
+      wanted = !pickle && std::any_of(include.begin(), include.end(), [&](const std::string& pattern) {
+        return fnmatch(pattern.c_str(), file.path.c_str(), 0) == 0;
+      });
+    if (wanted) chosen.push_back(file);
+  }
+  return chosen;
+}
+
+}  // namespace morph::command

@@ -1,0 +1,57 @@
+// Fetching published checkpoints from a hub-shaped server (the Hugging Face hub's two calls: the listing of a model's
+// files with sizes and hashes, and the files themselves), with resume and integrity checks.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace morph::command {
+
+struct HubFile {
+  std::string path;  ///< relative, checked to stay inside the folder
+  std::uint64_t bytes = 0;
+  std::string sha256;         ///< for large files; empty otherwise
+  std::string git_blob_sha1;  ///< for small files: sha1 of "blob <size>\0" + content; may be empty
+};
+
+struct HubModel {
+  std::string name;      ///< "org/name"
+  std::string revision;  ///< branch, tag or commit asked for
+  std::string commit;    ///< what it resolved to
+  std::vector<HubFile> files;
+};
+
+using HubProgress = std::function<void(double fraction, const std::string& what)>;
+
+/// A client of one server. Not thread-safe. Follows redirects, but never from https to http.
+class HubClient {
+ public:
+  /// `base` such as "https://host" (no trailing slash). `token` may be empty.
+  HubClient(std::string base, std::string token);
+
+  /// Throws Error{resource} for network failures (after retries), Error{config} when there is no such model or access,
+  /// Error{format} when the listing is not understood or names a path outside the folder.
+  HubModel list(const std::string& name, const std::string& revision);
+
+  /// Downloads into `folder`/<path>. Partial data is kept as <path>.part and resumed; the file appears under its name
+  /// only when size and hash are right. Retries what the network breaks up to five times with growing pauses; a wrong
+  /// hash is retried once from zero, then Error{weights}. Disk full is Error{resource}.
+  void download(const HubModel& model, const HubFile& file, const std::filesystem::path& folder,
+                const HubProgress& progress);
+
+ private:
+  std::string base_;
+  std::string token_;
+};
+
+/// Files worth fetching: configuration, tokenizers and safetensors / GGUF weights; other weight formats (pickles,
+/// TensorFlow, Flax) are left out where safetensors or GGUF exist, and pickles always.
+std::vector<HubFile> select_files(const HubModel& model, const std::vector<std::string>& include);
+
+/// Throws Error{format} unless `path` is relative, has no "..", no empty or hidden-device parts and no control bytes.
+void check_relative_path(const std::string& path);
+
+}  // namespace morph::command

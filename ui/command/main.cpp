@@ -1,0 +1,58 @@
+// The `morph` command: makes OUT from INPUTs, and everything around it. Each subcommand is a file of its own.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <exception>
+
+#include "console.h"
+#include "execution.h"
+#include "options.h"
+#include "subcommands.h"
+
+namespace {
+
+constexpr const char* kDescription =
+    "Metamorph: any of text, image, video, audio and 3-D into any other.\n"
+    "\n"
+    "  morph question.wav -o answer.wav        answer a spoken question aloud\n"
+    "  morph talk.mp3                          print what is said (-o talk.srt for subtitles)\n"
+    "  morph \"Good morning.\" -o hello.wav      speak\n"
+    "  morph \"What is a glacier?\"              chat\n"
+    "  morph scan.png \"what does it say?\"      read an image\n"
+    "  morph explain talk.mp3                  show the compiled pipeline, its devices and memory\n"
+    "\n"
+    "An INPUT is a file (its content says what it is), - for standard input, or a prompt in quotes.\n"
+    "What is made is said by the suffix of OUT; without -o, text goes to the terminal.";
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  morph::command::block_interrupts();
+  CLI::App app(kDescription, "morph");
+  app.set_version_flag("--version", "morph " + morph::command::version());
+  app.get_formatter()->column_width(34);
+  morph::command::CommandResult result;
+  morph::command::add_make(app, result);
+  morph::command::add_run(app, result);
+  morph::command::add_explain(app, result);
+  morph::command::add_verify(app, result);
+  morph::command::add_models(app, result);
+  morph::command::add_pull(app, result);
+  morph::command::add_replay(app, result);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    const int code = app.exit(error);
+    return code == 0 ? 0 : morph::exit_code(morph::ErrorCode::config);
+  } catch (const morph::Error& error) {
+    return morph::command::report_error(error, false);
+  } catch (const std::exception& error) {
+    return morph::command::report_error(
+        morph::Error(morph::ErrorCode::internal, "morph", std::string(error.what()) + " (please report this)"), false);
+  }
+  if (result.exit_code < 0) {
+    fmt::print("{}", app.help());
+    return argc > 1 ? morph::exit_code(morph::ErrorCode::config) : 0;
+  }
+  return result.exit_code;
+}

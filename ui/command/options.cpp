@@ -1,0 +1,78 @@
+// Shared options of the subcommands. See options.h.
+#include "options.h"
+
+#include <CLI/CLI.hpp>
+#include <cstdlib>
+
+#include "console.h"
+
+namespace morph::command {
+
+void add_common_options(CLI::App& app, CommonOptions& options) {
+  app.add_option("--memory", options.memory,
+                 "Memory budget of the whole process, e.g. 2GiB: kept, or refused before anything loads");
+  app.add_option("--device", options.device,
+                 "Device to use (see `morph models --devices`): cpu, cuda:0, npu. One that is absent is an error");
+  app.add_option("--threads", options.threads, "Thread budget of all libraries together (default: all cores)")
+      ->check(CLI::Range(1, 1024));
+  app.add_option("--seed", options.seed, "Seed of everything random (default 0)");
+  app.add_option("-p,--param", options.params,
+                 "Parameter of the pipeline: name=value, or stage.name=value (repeatable)")
+      ->type_name("NAME=VALUE");
+  app.add_option("--trace", options.trace, "Write a trace to this file; open it in Perfetto or chrome://tracing");
+  app.add_flag("--metrics", options.metrics, "Print what each stage did, to stderr");
+  app.add_flag("--json", options.json, "Machine-readable output");
+  app.add_flag("-q,--quiet", options.quiet, "No progress");
+}
+
+std::filesystem::path share_folder() {
+  if (const char* share = std::getenv("MORPH_SHARE")) return share;
+  std::error_code failed;
+  const std::filesystem::path exe = std::filesystem::read_symlink("/proc/self/exe", failed);
+  if (!failed) {
+    const std::filesystem::path installed = exe.parent_path().parent_path() / "share" / "morph";
+    if (std::filesystem::exists(installed / "pipelines")) return installed;
+  }
+  return MORPH_SOURCE_FOLDER;
+}
+
+std::string version() { return MORPH_VERSION; }
+
+std::unique_ptr<Engine> make_engine(const CommonOptions& options) {
+  EngineOptions engine;
+  engine.n_threads = options.threads;
+  if (const char* extra = std::getenv("MORPH_PIPELINES")) engine.pipeline_folders.emplace_back(extra);
+  engine.pipeline_folders.push_back(share_folder() / "pipelines");
+  return std::make_unique<Engine>(std::move(engine), register_everything);
+}
+
+Value parse_value(const std::string& text) {
+  if (text == "true") return true;
+  if (text == "false") return false;
+  char* end = nullptr;
+  if (!text.empty() && text.find_first_not_of("+-0123456789") == std::string::npos) {
+    const long long number = std::strtoll(text.c_str(), &end, 10);
+    if (*end == '\0') return static_cast<std::int64_t>(number);
+  }
+  if (!text.empty() && text.find_first_not_of("+-.eE0123456789") == std::string::npos) {
+    const double number = std::strtod(text.c_str(), &end);
+    if (*end == '\0') return number;
+  }
+  return text;
+}
+
+CompileOptions compile_options(const CommonOptions& options) {
+  CompileOptions compile;
+  compile.device = options.device;
+  compile.n_threads = options.threads;
+  if (!options.memory.empty()) compile.memory_budget = parse_bytes(options.memory, "--memory");
+  for (const std::string& param : options.params) {
+    const std::size_t equals = param.find('=');
+    if (equals == std::string::npos || equals == 0)
+      throw Error(ErrorCode::config, "-p " + param, "expected name=value");
+    compile.params[param.substr(0, equals)] = parse_value(param.substr(equals + 1));
+  }
+  return compile;
+}
+
+}  // namespace morph::command

@@ -1,0 +1,47 @@
+// Options that several subcommands share, and the engine they ask for.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "morph/engine.h"
+
+namespace CLI {
+class App;
+}
+
+namespace morph::command {
+
+struct CommonOptions {
+  std::string memory;  ///< "2GiB"; empty: the machine's
+  std::string device;  ///< "cuda:0"; empty: the planner chooses
+  int threads = 0;     ///< 0: all
+  std::uint64_t seed = 0;
+  bool json = false;
+  bool quiet = false;
+  bool metrics = false;
+  std::string trace;                ///< file for a Perfetto trace
+  std::vector<std::string> params;  ///< "name=value" or "stage.param=value"
+};
+
+/// Adds --memory, --device, --threads, --seed, --json, --quiet, --trace, --metrics, -p to a subcommand.
+void add_common_options(CLI::App& app, CommonOptions& options);
+
+/// Folder with pipelines/, assets/: $MORPH_SHARE, else <executable>/../share/morph, else the source tree it was built
+/// from.
+std::filesystem::path share_folder();
+
+/// Version of the program, as printed by --version and written into provenance.
+std::string version();
+
+std::unique_ptr<Engine> make_engine(const CommonOptions& options);
+
+/// Budget, device, threads and -p values. Values are parsed as JSON scalars where they are, else as text.
+CompileOptions compile_options(const CommonOptions& options);
+/// "3" -> 3, "true" -> true, "0.5" -> 0.5, anything else -> text.
+Value parse_value(const std::string& text);
+
+}  // namespace morph::command

@@ -1,0 +1,192 @@
+// Provenance records. See provenance.h.
+#include "provenance.h"
+
+#include <fmt/format.h>
+#include <openssl/evp.h>
+#include <unistd.h>
+
+#include <array>
+#include <fstream>
+#include <memory>
+#include <sstream>
+
+#include "options.h"
+
+namespace morph::command {
+namespace {
+
+constexpr std::string_view kMarker = "morph-provenance:1:";
+constexpr std::uintmax_t kMaxRecord = 4u << 20;
+
+std::string hash_file(const std::filesystem::path& file) {
+  std::ifstream in(file, std::ios::binary);
+  if (!in) throw Error(ErrorCode::resource, file.string(), "cannot be read to compute its sha256");
+  const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(), EVP_MD_CTX_free);
+  EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr);
+  std::vector<char> buffer(1 << 20);
+  while (in.read(buffer.data(), static_cast<std::streamsize>(buffer.size())) || in.gcount() > 0)
+    EVP_DigestUpdate(context.get(), buffer.data(), static_cast<std::size_t>(in.gcount()));
+  std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
+  unsigned int length = 0;
+  EVP_DigestFinal_ex(context.get(), digest.data(), &length);
+  std::string hex;
+  for (unsigned int i = 0; i < length; ++i) hex += fmt::format("{:02x}", digest[i]);
+  return hex;
+}
+
+nlohmann::json read_json(const std::filesystem::path& file) {
+  std::ifstream in(file);
+  return in ? nlohmann::json::parse(in, nullptr, false) : nlohmann::json(nlohmann::json::value_t::discarded);
+}
+
+nlohmann::json to_json_value(const Value& value) {
+  return std::visit(
+      [](const auto& v) -> nlohmann::json {
+        if constexpr (std::is_same_v<std::decay_t<decltype(v)>, std::monostate>)
+          return nullptr;
+        else
+          return v;
+      },
+      value);
+}
+
+nlohmann::json to_json_params(const Params& params) {
+  nlohmann::json object = nlohmann::json::object();
+  for (const auto& [name, value] : params.values())
+    if (name != "provenance") object[name] = to_json_value(value);
+  return object;
+}
+
+/// The weight files of a plan: every parameter that names a model (by convention "model", "voice" or "*_model").
+std::vector<std::filesystem::path> weight_files(const Engine& engine, const Plan& plan) {
+  std::map<std::string, std::filesystem::path> files;
+  for (const PlanNode& node : plan.nodes) {
+    for (const auto& [name, value] : node.params.values()) {
+      const std::string* text = std::get_if<std::string>(&value);
+      const bool names_model = name == "model" || name == "voice" || name.ends_with("_model");
+      if (text == nullptr || text->empty() || !names_model) continue;
+      const std::filesystem::path found = engine.locator().find(*text);
+      if (std::filesystem::is_regular_file(found)) {
+        files[found.string()] = found;
+        continue;
+      }
+      for (const auto& entry : std::filesystem::recursive_directory_iterator(found)) {
+        const std::string suffix = entry.path().extension().string();
+        if (entry.is_regular_file() && (suffix == ".safetensors" || suffix == ".gguf" || suffix == ".onnx" ||
+                                        suffix == ".npy" || suffix == ".npz" || suffix == ".bin"))
+          files[entry.path().string()] = entry.path();
+      }
+    }
+  }
+  std::vector<std::filesystem::path> list;
+  for (auto& [name, file] : files) list.push_back(std::move(file));
+  return list;
+}
+
+}  // namespace
+
+std::string file_sha256(const std::filesystem::path& file, bool remember) {
+  if (!remember) return hash_file(file);
+  std::error_code failed;
+  const auto size = std::filesystem::file_size(file, failed);
+  if (failed) throw Error(ErrorCode::resource, file.string(), "cannot be read to compute its sha256");
+  const auto time = std::filesystem::last_write_time(file).time_since_epoch().count();
+  const std::string key = fmt::format("{}|{}|{}", std::filesystem::absolute(file).string(), size, time);
+  const std::filesystem::path store = cache_folder() / "hashes.json";
+  nlohmann::json known = read_json(store);
+  if (!known.is_object()) known = nlohmann::json::object();
+  if (known.contains(key) && known[key].is_string()) return known[key];
+  const std::string hash = hash_file(file);
+  known[key] = hash;
+  // A lost update only costs a hash next time, so a plain rename is enough.
+  const std::filesystem::path temporary = store.string() + fmt::format(".{}", ::getpid());
+  std::filesystem::create_directories(store.parent_path(), failed);
+  if (std::ofstream out(temporary); out << known.dump(1)) {
+    out.close();
+    std::filesystem::rename(temporary, store, failed);
+  }
+  return hash;
+}
+
+nlohmann::json make_provenance(const Engine& engine, const Plan& plan, std::uint64_t seed) {
+  nlohmann::json record;
+  record["morph"] = version();
+  record["seed"] = seed;
+  record["threads"] = engine.n_threads();
+  record["pipeline"] = nlohmann::json::parse(to_json(plan.source));
+  record["params"] = to_json_params(Params(plan.options.params));
+  if (!plan.options.device.empty()) record["device"] = plan.options.device;
+  nlohmann::json bindings = nlohmann::json::array();
+  for (const Binding& binding : plan.options.bindings) {
+    nlohmann::json entry = {
+        {"port", binding.port}, {"stage", binding.stage}, {"params", to_json_params(binding.params)}};
+    const StageSpec* spec = engine.registry().find_stage(binding.stage);
+    if (spec != nullptr && !spec->sink_of.empty()) entry["params"].erase("path");  // where it lies is not what it is
+    if (spec != nullptr && !spec->source_of.empty() && binding.params.has("path")) {
+      const std::filesystem::path file = binding.params.get_string("path");
+      if (std::filesystem::is_regular_file(file)) {
+        entry["params"]["path"] = std::filesystem::absolute(file).lexically_normal().string();
+        entry["sha256"] = file_sha256(file, false);
+      }
+    }
+    bindings.push_back(std::move(entry));
+  }
+  record["bindings"] = std::move(bindings);
+  nlohmann::json weights = nlohmann::json::array();
+  for (const auto& file : weight_files(engine, plan))
+    weights.push_back({{"file", file.parent_path().filename().string() + "/" + file.filename().string()},
+                       {"sha256", file_sha256(file, true)}});
+  record["weights"] = std::move(weights);
+  return record;
+}
+
+std::string embed_provenance(const nlohmann::json& record) {
+  const std::string json = record.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
+  return fmt::format("{}{}:{}", kMarker, json.size(), json);
+}
+
+std::optional<nlohmann::json> read_provenance(const std::filesystem::path& file) {
+  const std::filesystem::path beside = file.string() + ".provenance.json";
+  if (std::filesystem::exists(beside)) {
+    nlohmann::json record = read_json(beside);
+    if (record.is_discarded()) throw Error(ErrorCode::format, beside.string(), "is not JSON; the record is damaged");
+    return record;
+  }
+  std::ifstream in(file, std::ios::binary);
+  if (!in) throw Error(ErrorCode::format, file.string(), "cannot be read; give the path of an output of morph");
+  // Metadata is at the beginning or the end of every container written here, but a whole read is simple and outputs
+  // are small next to memory; very large ones are read from both ends.
+  constexpr std::streamoff kEnd = 8 << 20;
+  in.seekg(0, std::ios::end);
+  const std::streamoff size = in.tellg();
+  std::string bytes;
+  const auto append = [&](std::streamoff from, std::streamoff count) {
+    const std::size_t old = bytes.size();
+    bytes.resize(old + static_cast<std::size_t>(count));
+    in.seekg(from);
+    in.read(bytes.data() + old, count);
+  };
+  if (size <= 2 * kEnd) {
+    append(0, size);
+  } else {
+    append(0, kEnd);
+    append(size - kEnd, kEnd);
+  }
+  const std::size_t at = bytes.find(kMarker);
+  if (at == std::string::npos) return std::nullopt;
+  const std::size_t number = at + kMarker.size();
+  const std::size_t colon = bytes.find(':', number);
+  std::uintmax_t length = 0;
+  for (std::size_t i = number; i < colon && i < number + 9 && i < bytes.size(); ++i)
+    length = length * 10 + static_cast<std::uintmax_t>(bytes[i] - '0');
+  if (colon == std::string::npos || length == 0 || length > kMaxRecord || colon + 1 + length > bytes.size())
+    throw Error(ErrorCode::format, file.string(), "its provenance record is cut short; the file was altered");
+  nlohmann::json record =
+      nlohmann::json::parse(bytes.begin() + static_cast<std::ptrdiff_t>(colon + 1),
+                            bytes.begin() + static_cast<std::ptrdiff_t>(colon + 1 + length), nullptr, false);
+  if (record.is_discarded())
+    throw Error(ErrorCode::format, file.string(), "its provenance record is damaged; the file was altered");
+  return record;
+}
+
+}  // namespace morph::command

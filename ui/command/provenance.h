@@ -1,0 +1,33 @@
+// Provenance: what made an output (pipeline, parameters, inputs, seed, weights with their sha256), and reading it
+// back from a file for `morph replay`.
+//
+// In a file it is the text "morph-provenance:1:<bytes>:<JSON>" in whatever metadata field the container has (WAV and
+// FLAC comment, Vorbis comment, ID3, MP4 udta); the JSON is plain ASCII, so a search for the marker finds it in all of
+// them. Plain text files cannot carry metadata: theirs is in a file beside them, NAME.provenance.json.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "morph/engine.h"
+
+namespace morph::command {
+
+/// Lower-case hex sha256 of a file; throws Error{resource} when it cannot be read. Remembers results by path, size and
+/// modification time in <cache>/hashes.json, so weights are hashed once.
+std::string file_sha256(const std::filesystem::path& file, bool remember);
+
+/// The record of one run. `inputs` are files (with their hash) or literal texts.
+nlohmann::json make_provenance(const Engine& engine, const Plan& plan, std::uint64_t seed);
+
+/// "morph-provenance:1:<bytes>:<JSON>", ASCII only.
+std::string embed_provenance(const nlohmann::json& record);
+
+/// From an output file or the file beside it; nothing when there is none. Throws Error{format} when it is damaged.
+std::optional<nlohmann::json> read_provenance(const std::filesystem::path& file);
+
+}  // namespace morph::command

@@ -1,0 +1,120 @@
+// `morph pull`: the starter pack, or a published checkpoint from a hub.
+#include <fmt/format.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdlib>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "console.h"
+#include "hub.h"
+#include "options.h"
+#include "subcommands.h"
+
+namespace morph::command {
+namespace {
+
+constexpr const char* kDefaultHub = "https://huggingface.co";
+
+struct PullOptions {
+  std::string what;
+  std::string to;
+  std::vector<std::string> include;
+  bool quiet = false;
+};
+
+/// The starter pack's own fetcher (a Python program of the standard library) does the work.
+int pull_starter(const std::string& set) {
+  const std::string program = (share_folder() / "assets" / "starter" / "fetch.py").string();
+  if (!std::filesystem::exists(program))
+    throw Error(ErrorCode::config, program,
+                "the starter pack's fetcher is missing; set MORPH_SHARE to the project's folder");
+  const pid_t child = fork();
+  if (child < 0) throw Error(ErrorCode::resource, "python3", "cannot start a process");
+  if (child == 0) {
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, nullptr);
+    execlp("python3", "python3", program.c_str(), set.empty() ? "--ensure" : "--only",
+           set.empty() ? nullptr : set.c_str(), static_cast<char*>(nullptr));
+    _exit(127);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
+    throw Error(ErrorCode::config, "python3", "is not installed: apt-get install python3 python3-venv");
+  // The fetcher has said what was wrong; map its codes (3 network, 4 integrity, 5 disk) to ours.
+  const int code = WIFEXITED(status) ? WEXITSTATUS(status) : 130;
+  if (code == 3 || code == 5) return exit_code(ErrorCode::resource);
+  if (code == 4) return exit_code(ErrorCode::weights);
+  return code;
+}
+
+int pull_hub(const PullOptions& options) {
+  std::string name = options.what.substr(3);
+  std::string revision = "main";
+  if (const std::size_t at = name.find('@'); at != std::string::npos) {
+    revision = name.substr(at + 1);
+    name.resize(at);
+  }
+  if (name.find('/') == std::string::npos || name.find("..") != std::string::npos || revision.empty())
+    throw Error(ErrorCode::config, options.what, "expected hf:ORG/NAME or hf:ORG/NAME@REVISION");
+  const char* hub = std::getenv("MORPH_HUB");
+  const char* token = std::getenv("HF_TOKEN");
+  HubClient client(hub != nullptr ? hub : kDefaultHub, token != nullptr ? token : "");
+  const HubModel model = client.list(name, revision);
+  const std::vector<HubFile> files = select_files(model, options.include);
+  if (files.empty()) throw Error(ErrorCode::config, options.what, "none of its files is wanted; see --include");
+  const std::filesystem::path folder = options.to.empty()
+                                           ? ModelLocator().roots().front() / name.substr(name.find('/') + 1)
+                                           : std::filesystem::path(options.to);
+  std::uint64_t need = 0;
+  for (const HubFile& file : files)
+    if (!std::filesystem::exists(folder / file.path)) need += file.bytes;
+  std::filesystem::create_directories(folder);
+  const auto space = std::filesystem::space(folder);
+  if (space.available < need)
+    throw Error(ErrorCode::resource, folder.string(),
+                fmt::format("needs {}, the disk has {} free", human_bytes(need), human_bytes(space.available)));
+  ProgressLine line(options.quiet);
+  for (const HubFile& file : files) {
+    if (std::filesystem::exists(folder / file.path) && std::filesystem::file_size(folder / file.path) == file.bytes)
+      continue;
+    client.download(model, file, folder, [&](double fraction, const std::string& what) {
+      line.show(fraction, fmt::format("{} ({})", what, human_bytes(file.bytes)));
+    });
+    line.clear();
+    if (!options.quiet) fmt::print(stderr, "{} {}\n", file.path, human_bytes(file.bytes));
+  }
+  fmt::print("{}\n", folder.string());
+  return 0;
+}
+
+int pull(const PullOptions& options) {
+  if (options.what == "starter") return pull_starter("");
+  if (options.what.starts_with("hf:")) return pull_hub(options);
+  if (options.what.find(':') == std::string::npos && options.what.find('/') == std::string::npos)
+    return pull_starter(options.what);
+  throw Error(ErrorCode::config, options.what,
+              "expected starter, a name of the starter pack, or hf:ORG/NAME[@REVISION]");
+}
+
+}  // namespace
+
+void add_pull(CLI::App& app, CommandResult& result) {
+  auto options = std::make_shared<PullOptions>();
+  CLI::App* command = app.add_subcommand(
+      "pull", "Fetch models: the starter pack, or a published checkpoint with resume and integrity checks");
+  command->add_option("WHAT", options->what, "starter, a model of the starter pack, or hf:ORG/NAME[@REVISION]")
+      ->required();
+  command->add_option("--to", options->to, "Folder to put it in (default: the models folder)");
+  command->add_option("--include", options->include, "Only files that match, e.g. \"*.json\" (repeatable)");
+  command->add_flag("-q,--quiet", options->quiet, "No progress");
+  command->callback([&result, options] { result.exit_code = pull(*options); });
+  command->footer(
+      "MORPH_HUB names another hub (a mirror), HF_TOKEN a token for gated models, MORPH_MODELS the folder.");
+}
+
+}  // namespace morph::command
