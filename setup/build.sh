@@ -17,17 +17,17 @@ ensure_starter_pack() {
   "$python" "$1/assets/starter/fetch.py" --ensure >&2
 }
 
-# build_preset ROOT PRESET TARGETS [CMAKE OPTIONS...]: TARGETS is one word list, '' for everything. Configures only when
-# there is no build folder yet or the options changed; says nothing when nothing had to be built.
+# build_preset ROOT PRESET NAME TARGETS [CMAKE OPTIONS...]: builds into build/NAME; TARGETS is one word list, '' for
+# everything. Configures only when there is no build folder yet or the options changed.
 build_preset() {
-  local root=$1 preset=$2 targets=$3 folder=$1/build/$2 wanted
-  shift 3
+  local root=$1 preset=$2 folder=$1/build/$3 targets=$4 wanted
+  shift 4
   local options=("-DMORPH_SUBSTRATE_PREFIX=$MORPH_PREFIX_FOUND" "-DMORPH_OPENVINO_DIR=$MORPH_OPENVINO_FOUND" "$@")
   local log=$folder/build.log
   wanted=${options[*]}
   mkdir -p "$folder"
   if [[ ! -f $folder/build.ninja || $(cat "$folder/options" 2>/dev/null) != "$wanted" ]]; then
-    run_logged "configure ($preset)" "$log" cmake -S "$root" --preset "$preset" "${options[@]}" || return 1
+    run_logged "configure ($preset)" "$log" cmake -S "$root" -B "$folder" --preset "$preset" "${options[@]}" || return 1
     printf '%s' "$wanted" >"$folder/options"
   fi
   # shellcheck disable=SC2086
