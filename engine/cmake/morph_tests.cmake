@@ -99,3 +99,12 @@ add_test(NAME assets.starter COMMAND Python3::Interpreter -m unittest discover -
          WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}")
 set_tests_properties(assets.starter PROPERTIES LABELS "unit" TIMEOUT 300)
 set_tests_properties(structure.edges structure.files structure.format structure.self PROPERTIES LABELS "structure")
+
+# Tests of the command as a program: tests/ui/test_*.py (standard library only) against the built binary.
+file(GLOB command_tests CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/tests/ui/test_*.py")
+foreach(script IN LISTS command_tests)
+  get_filename_component(name "${script}" NAME_WE)
+  string(REGEX REPLACE "^test_" "" subject "${name}")
+  add_test(NAME command.${subject} COMMAND Python3::Interpreter "${script}" WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}")
+  set_tests_properties(command.${subject} PROPERTIES LABELS "command" TIMEOUT 1200 ENVIRONMENT "${MORPH_TEST_ENVIRONMENT}")
+endforeach()
