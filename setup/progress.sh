@@ -19,13 +19,21 @@ elapsed() {
 # ninja_percent LOG: the newest "[ 42%" that ninja (NINJA_STATUS below) wrote, empty before the first step.
 ninja_percent() { tail -c 4096 "$1" 2>/dev/null | grep -aoE '^\[ *[0-9]+%' | tail -n 1 | tr -d '[ ' || true; }
 
+# show_failure LOG LINE: what of LOG after LINE tells why: ninja's FAILED blocks, else the end.
+show_failure() {
+  local blocks
+  blocks=$(tail -n "+$2" "$1" | grep -aE -A 12 '^FAILED: ' | cut -c 1-400 | head -n 60) || true
+  if [[ -n $blocks ]]; then printf '%s\n' "$blocks"; else tail -n "+$2" "$1" | tail -n 25; fi
+}
+
 # run_logged TITLE LOG COMMAND...: runs COMMAND with its output appended to LOG. On a terminal the line TITLE is
 # rewritten each second with percentage and time; elsewhere it is repeated about every 30 s. Returns COMMAND's status.
 run_logged() {
-  local title=$1 log=$2 start=$SECONDS last=0 pid status=0 percent='' pause=0.02
+  local title=$1 log=$2 start=$SECONDS last=0 pid status=0 percent='' pause=0.02 first
   shift 2
   mkdir -p "$(dirname "$log")"
   printf '\n== %s\n== %s\n' "$title" "$*" >>"$log"
+  first=$(wc -l <"$log")
   NINJA_STATUS='[%p %f/%t] ' "$@" >>"$log" 2>&1 </dev/null &
   pid=$!
   # A background process of a script does not get Ctrl-C; hand it on.
@@ -46,8 +54,8 @@ run_logged() {
   trap - INT TERM
   [[ -t 2 ]] && printf '\r\033[K' >&2
   if ((status != 0)); then
-    say "$title: failed with status $status; the end of $log:"
-    tail -n 25 "$log" >&2
+    say "$title: failed with status $status; from $log:"
+    show_failure "$log" "$first" >&2
   elif ((SECONDS - start >= 2)); then
     say "$title: done in $(elapsed $((SECONDS - start)))"
   fi
