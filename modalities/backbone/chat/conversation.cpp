@@ -1,0 +1,80 @@
+// Conversation: messages and the sequence that holds them. See morph/trunk.h.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "morph/error.h"
+#include "morph/trunk.h"
+
+namespace morph {
+
+Conversation::Conversation(std::shared_ptr<const Trunk> trunk, std::shared_ptr<TrunkSession> session, Options options)
+    : trunk_(std::move(trunk)),
+      session_(std::move(session)),
+      sequence_(session_->open()),
+      options_(std::move(options)) {}
+
+void Conversation::add(ChatMessage message) {
+  if (!messages_.empty() && message.role == "user" && messages_.back().role == "user")
+    messages_.back().content += "\n" + message.content;
+  else
+    messages_.push_back(std::move(message));
+}
+
+void Conversation::pop() {
+  if (!messages_.empty()) messages_.pop_back();
+}
+
+void Conversation::truncate_last(std::size_t n) {
+  if (messages_.empty() || messages_.back().role != "assistant") return;
+  std::string& text = messages_.back().content;
+  n = std::min(n, text.size());
+  while (n > 0 && n < text.size() && (static_cast<unsigned char>(text[n]) & 0xC0u) == 0x80u) --n;
+  text.resize(n);
+  if (text.find_first_not_of(" \t\r\n") == std::string::npos) messages_.pop_back();
+}
+
+std::vector<Token> Conversation::render(const std::vector<ChatMessage>& messages) {
+  std::vector<ChatMessage> all;
+  if (!options_.system.empty()) all.push_back({"system", options_.system});
+  for (const ChatMessage& message : messages) all.push_back({message.role, trunk_->neutralise(message.content)});
+  tags_ = trunk_->apply_template(all, true);
+  return trunk_->tokenise(tags_.text, true, true);
+}
+
+std::vector<Token> Conversation::prompt(const std::string& user) {
+  for (;;) {
+    std::vector<ChatMessage> messages = messages_;
+    if (!user.empty()) {
+      if (!messages.empty() && messages.back().role == "user")
+        messages.back().content += "\n" + user;
+      else
+        messages.push_back({"user", user});
+    }
+    std::vector<Token> tokens = render(messages);
+    const auto n_ctx = static_cast<std::size_t>(session_->options().n_ctx);
+    const auto reserve = static_cast<std::size_t>(std::max(options_.reserve, 1));
+    if (tokens.size() + reserve <= n_ctx) return tokens;
+    // The oldest turn: up to the next user message.
+    std::size_t n_drop = 1;
+    while (n_drop < messages_.size() && messages_[n_drop].role != "user") ++n_drop;
+    const bool newest = user.empty() ? n_drop >= messages_.size() : messages_.empty();
+    if (newest || options_.overflow == Overflow::error)
+      throw Error(ErrorCode::resource, "context",
+                  fmt::format("expected a prompt of at most {} tokens (n_ctx {} less {} for the answer), found {}; "
+                              "shorten the text, raise n_ctx or lower max_tokens",
+                              n_ctx > reserve ? n_ctx - reserve : 0, n_ctx, reserve, tokens.size()));
+    messages_.erase(messages_.begin(), messages_.begin() + static_cast<std::ptrdiff_t>(n_drop));
+  }
+}
+
+std::vector<Token> Conversation::align(std::span<const Token> tokens) {
+  if (tokens.empty()) return {};
+  const std::vector<Token> held = sequence_->tokens();
+  std::size_t n = 0;
+  while (n < held.size() && n + 1 < tokens.size() && held[n] == tokens[n]) ++n;
+  n = sequence_->roll_back(n);
+  return {tokens.begin() + static_cast<std::ptrdiff_t>(n), tokens.end()};
+}
+
+}  // namespace morph

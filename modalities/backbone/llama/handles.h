@@ -1,0 +1,29 @@
+// Owners of libllama's and GGUF's C handles: the one file that calls their *_free functions.
+#pragma once
+
+#include <gguf.h>
+#include <llama.h>
+
+#include <memory>
+
+namespace morph::backbone {
+
+struct FreeModel {
+  void operator()(llama_model* model) const { llama_model_free(model); }
+};
+struct FreeContext {
+  void operator()(llama_context* context) const { llama_free(context); }
+};
+struct FreeSampler {
+  void operator()(llama_sampler* sampler) const { llama_sampler_free(sampler); }
+};
+struct FreeGguf {
+  void operator()(gguf_context* gguf) const { gguf_free(gguf); }
+};
+
+using ModelHandle = std::unique_ptr<llama_model, FreeModel>;
+using ContextHandle = std::unique_ptr<llama_context, FreeContext>;
+using SamplerHandle = std::unique_ptr<llama_sampler, FreeSampler>;
+using GgufHandle = std::unique_ptr<gguf_context, FreeGguf>;
+
+}  // namespace morph::backbone

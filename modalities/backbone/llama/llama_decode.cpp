@@ -1,0 +1,212 @@
+// LlamaSession::decode: items are cut into parts that fit one llama_decode, parts of different sequences share it
+// (continuous batching), results are copied out per item.
+#include <fmt/format.h>
+#include <ggml-backend.h>
+
+#include <algorithm>
+#include <charconv>
+#include <string_view>
+
+#include "llama/llama_session.h"
+#include "morph/error.h"
+
+namespace morph::backbone {
+namespace {
+
+std::size_t length_of(const DecodeItem& item, int d_model) {
+  return item.embeddings.empty() ? item.tokens.size() : item.embeddings.size() / static_cast<std::size_t>(d_model);
+}
+
+bool wants_output(const DecodeItem& item, std::size_t index, std::size_t length) {
+  if (item.outputs == DecodeItem::Outputs::all) return true;
+  return item.outputs == DecodeItem::Outputs::last && index + 1 == length;
+}
+
+}  // namespace
+
+int LlamaSession::check(const DecodeItem& item) const {
+  const auto* sequence = dynamic_cast<const LlamaSequence*>(item.sequence);
+  const auto refuse = [](const std::string& message) { throw Error(ErrorCode::config, "decode", message); };
+  if (sequence == nullptr || sequence->session() != this) refuse("expected a sequence of this session, found another");
+  if (item.tokens.empty() == item.embeddings.empty()) refuse("expected tokens or embeddings, found both or neither");
+  const TrunkInfo& info = trunk_->info();
+  if (item.embeddings.size() % static_cast<std::size_t>(info.d_model) != 0)
+    refuse(fmt::format("expected rows of {} values, found {} values", info.d_model, item.embeddings.size()));
+  for (Token token : item.tokens)
+    if (token < 0 || token >= info.n_vocab)
+      refuse(fmt::format("expected tokens 0..{}, found {}", info.n_vocab - 1, token));
+  const std::size_t n = length_of(item, info.d_model);
+  const bool many_axes = !item.embeddings.empty() && info.n_position_axes > 1;
+  const std::size_t n_positions = item.positions.size();
+  if (n_positions != 0 && n_positions != n &&
+      !(many_axes && n_positions == n * static_cast<std::size_t>(info.n_position_axes)))
+    refuse(fmt::format("expected {} positions, found {}", n, n_positions));
+  const Slot& slot = slots_[static_cast<std::size_t>(sequence->slot())];
+  llama_pos last = slot.next() - 1;
+  for (std::size_t i = 0; i < std::min(n, n_positions); ++i) {
+    if (item.positions[i] < last)
+      refuse(fmt::format("expected positions that never fall, found {} after {}", item.positions[i], last));
+    last = item.positions[i];
+  }
+  if (slot.tokens.size() + n > static_cast<std::size_t>(options_.n_ctx))
+    throw Error(
+        ErrorCode::resource, "context",
+        fmt::format("expected at most n_ctx = {} positions, found {} and {} more; shorten the input or raise n_ctx",
+                    options_.n_ctx, slot.tokens.size(), n));
+  return sequence->slot();
+}
+
+void LlamaSession::decode(std::span<DecodeItem> items) {
+  std::scoped_lock lock(mutex_);
+  struct Cursor {
+    int slot;
+    std::size_t at, length, size_before;
+  };
+  std::vector<Cursor> cursors;
+  for (DecodeItem& item : items) {
+    const int slot = check(item);
+    for (const Cursor& other : cursors)
+      if (other.slot == slot) throw Error(ErrorCode::config, "decode", "expected each sequence once, found one twice");
+    cursors.push_back(
+        {slot, 0, length_of(item, trunk_->info().d_model), slots_[static_cast<std::size_t>(slot)].tokens.size()});
+    item.logits.clear();
+    item.final_hidden.clear();
+    item.taps.assign(options_.taps.size(), {});
+  }
+  const bool alone = options_.strict || !options_.taps.empty();
+  const auto most = static_cast<std::size_t>(options_.n_batch);
+  try {
+    for (;;) {
+      std::vector<Part> parts;
+      std::size_t n_total = 0, n_outputs = 0;
+      for (std::size_t i = 0; i < items.size(); ++i) {
+        Cursor& cursor = cursors[i];
+        if (cursor.at == cursor.length || n_total == most) continue;
+        const bool separate = alone || !items[i].embeddings.empty();
+        if (separate && !parts.empty()) continue;
+        std::size_t n = std::min(cursor.length - cursor.at, most - n_total);
+        if (items[i].outputs == DecodeItem::Outputs::all)
+          n = std::min(n, static_cast<std::size_t>(options_.max_outputs) -
+                              std::min<std::size_t>(n_outputs, options_.max_outputs));
+        else if (n_outputs == static_cast<std::size_t>(options_.max_outputs) && cursor.at + n == cursor.length)
+          --n;
+        if (n == 0) continue;
+        parts.push_back({&items[i], cursor.slot, cursor.at, n});
+        for (std::size_t k = 0; k < n; ++k) n_outputs += wants_output(items[i], cursor.at + k, cursor.length) ? 1 : 0;
+        n_total += n;
+        cursor.at += n;
+        if (separate) break;
+      }
+      if (parts.empty()) break;
+      decode_parts(parts);
+      collect(parts);
+    }
+  } catch (const Error&) {
+    for (const Cursor& cursor : cursors) roll_back_locked(cursor.slot, cursor.size_before);
+    throw;
+  }
+}
+
+void LlamaSession::decode_parts(std::span<const Part> parts) {
+  const TrunkInfo& info = trunk_->info();
+  const bool embeddings = !parts.front().item->embeddings.empty();
+  const std::size_t n_axes = embeddings ? static_cast<std::size_t>(info.n_position_axes) : 1;
+  std::size_t n_total = 0;
+  for (const Part& part : parts) n_total += part.n;
+  std::vector<llama_token> tokens;
+  std::vector<llama_pos> positions(n_total * n_axes, 0);  // [n_total, n_axes]
+  std::vector<std::int32_t> n_ids(n_total, 1);
+  std::vector<llama_seq_id> ids;
+  std::vector<llama_seq_id*> id_pointers(n_total);
+  std::vector<std::int8_t> outputs;
+  ids.reserve(n_total);
+  std::size_t row = 0;
+  for (const Part& part : parts) {
+    const DecodeItem& item = *part.item;
+    Slot& slot = slots_[static_cast<std::size_t>(part.slot)];
+    const std::size_t length = length_of(item, info.d_model);
+    for (std::size_t k = 0; k < part.n; ++k, ++row) {
+      const std::size_t at = part.begin + k;
+      const llama_pos position = item.positions.empty() ? slot.next() : item.positions[at];
+      for (std::size_t axis = 0; axis < n_axes; ++axis) {
+        const bool given = item.positions.size() == length * n_axes;
+        // Text-like: the first three axes run together, the fourth is unused.
+        positions[axis * n_total + row] = given && n_axes > 1 ? item.positions[axis * length + at]
+                                          : axis < 3          ? position
+                                                              : 0;
+      }
+      if (!embeddings) tokens.push_back(item.tokens[at]);
+      ids.push_back(part.slot);
+      id_pointers[row] = &ids.back();
+      outputs.push_back(wants_output(item, at, length) ? 1 : 0);
+      slot.tokens.push_back(embeddings ? kNoToken : item.tokens[at]);
+      slot.positions.push_back(position);
+    }
+  }
+  llama_batch batch{};
+  batch.n_tokens = static_cast<std::int32_t>(n_total);
+  batch.token = embeddings ? nullptr : tokens.data();
+  batch.embd =
+      embeddings ? parts.front().item->embeddings.data() + parts.front().begin * static_cast<std::size_t>(info.d_model)
+                 : nullptr;
+  batch.pos = positions.data();
+  batch.n_seq_id = n_ids.data();
+  batch.seq_id = id_pointers.data();
+  batch.logits = outputs.data();
+  tapped_.assign(options_.taps.size(), {});
+  const std::int32_t status = llama_decode(context_.get(), batch);
+  if (status == 0) return;
+  if (status == 2) throw Error(ErrorCode::cancelled, "decode", "stopped by the abort function");
+  if (status == 1) throw Error(ErrorCode::resource, "decode", "no free place in the cache; raise n_ctx");
+  throw Error(
+      ErrorCode::internal, "decode",
+      fmt::format("libllama failed with status {} on {} positions; see the log with MORPH_LOG=debug", status, n_total));
+}
+
+void LlamaSession::collect(std::span<const Part> parts) {
+  const TrunkInfo& info = trunk_->info();
+  std::int32_t row = 0;
+  for (const Part& part : parts) {
+    DecodeItem& item = *part.item;
+    const std::size_t length = length_of(item, info.d_model);
+    for (std::size_t k = 0; k < part.n; ++k, ++row) {
+      if (!wants_output(item, part.begin + k, length)) continue;
+      const float* logits = llama_get_logits_ith(context_.get(), row);  // [n_vocab]
+      if (logits == nullptr) throw Error(ErrorCode::internal, "decode", "libllama returned no logits");
+      item.logits.insert(item.logits.end(), logits, logits + info.n_vocab);
+      if (!options_.final_hidden) continue;
+      const float* hidden = llama_get_embeddings_ith(context_.get(), row);  // [d_model]
+      if (hidden == nullptr) throw Error(ErrorCode::internal, "decode", "libllama returned no hidden state");
+      item.final_hidden.insert(item.final_hidden.end(), hidden, hidden + info.d_model);
+    }
+  }
+  // With taps there is one part per decode.
+  for (std::size_t t = 0; t < tapped_.size(); ++t) {
+    auto& tap = parts.front().item->taps[t];
+    tap.insert(tap.end(), tapped_[t].begin(), tapped_[t].end());
+  }
+}
+
+bool LlamaSession::on_tensor(ggml_tensor* tensor, bool ask, void* self) {
+  auto& session = *static_cast<LlamaSession*>(self);
+  constexpr std::string_view prefix = "l_out-";
+  const std::string_view name(tensor->name);
+  if (name.substr(0, prefix.size()) != prefix) return !ask;
+  int layer = -1;
+  std::from_chars(name.data() + prefix.size(), name.data() + name.size(), layer);
+  const auto found = std::find(session.options_.taps.begin(), session.options_.taps.end(), layer);
+  if (found == session.options_.taps.end()) return !ask;
+  if (ask) return true;
+  auto& out = session.tapped_[static_cast<std::size_t>(found - session.options_.taps.begin())];
+  const std::size_t before = out.size();
+  out.resize(before + static_cast<std::size_t>(ggml_nelements(tensor)));
+  ggml_backend_tensor_get(tensor, out.data() + before, 0, ggml_nbytes(tensor));
+  return true;
+}
+
+bool LlamaSession::on_abort(void* self) {
+  const auto& session = *static_cast<const LlamaSession*>(self);
+  return session.abort_ && session.abort_();
+}
+
+}  // namespace morph::backbone

@@ -1,0 +1,94 @@
+// The TrunkSession on libllama: one llama_context whose sequence slots are handed out. Every slot has a cache stream of
+// its own, so what one sequence computes does not depend on where its neighbours' cells lie.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "llama/handles.h"
+#include "llama/llama_trunk.h"
+#include "llama/runtime.h"
+#include "morph/trunk.h"
+
+namespace morph::backbone {
+
+class LlamaSession final : public TrunkSession, public std::enable_shared_from_this<LlamaSession> {
+ public:
+  LlamaSession(std::shared_ptr<const LlamaTrunk> trunk, const SessionOptions& options);
+
+  const SessionOptions& options() const override { return options_; }
+  std::unique_ptr<Sequence> open() override;
+  void decode(std::span<DecodeItem> items) override;
+  void set_abort(std::function<bool()> abort) override;
+  std::uint64_t cache_bytes() const override;
+
+  // For LlamaSequence; `slot` is its own.
+  void close(int slot);
+  std::size_t size(int slot) const;
+  std::vector<Token> tokens(int slot) const;
+  std::unique_ptr<Sequence> fork(int slot);
+  std::size_t roll_back(int slot, std::size_t n);
+  std::vector<std::byte> save(int slot) const;
+  void restore(int slot, std::span<const std::byte> saved);
+
+ private:
+  struct Slot {
+    bool used = false;
+    std::vector<Token> tokens;
+    std::vector<llama_pos> positions;  ///< of each element, never falling
+    llama_pos next() const { return positions.empty() ? 0 : positions.back() + 1; }
+  };
+  /// A part of an item that goes into one llama_decode.
+  struct Part {
+    DecodeItem* item = nullptr;
+    int slot = 0;
+    std::size_t begin = 0, n = 0;
+  };
+
+  void make_context(int n_slots);
+  int take_slot();  ///< grows the context when all slots are used
+  std::vector<std::uint8_t> state_of(int slot) const;
+  void set_state(int slot, std::span<const std::uint8_t> state);
+  std::size_t roll_back_locked(int slot, std::size_t n);
+  int check(const DecodeItem& item) const;
+  void decode_parts(std::span<const Part> parts);
+  void collect(std::span<const Part> parts);
+  static bool on_tensor(ggml_tensor* tensor, bool ask, void* self);
+  static bool on_abort(void* self);
+
+  std::shared_ptr<const LlamaTrunk> trunk_;
+  SessionOptions options_;
+  ThreadPool pool_;
+  mutable std::mutex mutex_;
+  std::vector<Slot> slots_;
+  std::function<bool()> abort_;
+  std::vector<std::vector<float>> tapped_;  ///< per tap, of the decode that is running
+  ContextHandle context_;                   ///< last: freed before the pool it uses
+};
+
+class LlamaSequence final : public Sequence {
+ public:
+  LlamaSequence(std::shared_ptr<LlamaSession> session, int slot) : session_(std::move(session)), slot_(slot) {}
+  ~LlamaSequence() override { session_->close(slot_); }
+  LlamaSequence(const LlamaSequence&) = delete;
+  LlamaSequence& operator=(const LlamaSequence&) = delete;
+
+  std::size_t size() const override { return session_->size(slot_); }
+  std::vector<Token> tokens() const override { return session_->tokens(slot_); }
+  std::unique_ptr<Sequence> fork() const override { return session_->fork(slot_); }
+  std::size_t roll_back(std::size_t n) override { return session_->roll_back(slot_, n); }
+  std::vector<std::byte> save() const override { return session_->save(slot_); }
+  void restore(std::span<const std::byte> saved) override { session_->restore(slot_, saved); }
+
+  const LlamaSession* session() const { return session_.get(); }
+  int slot() const { return slot_; }
+
+ private:
+  std::shared_ptr<LlamaSession> session_;
+  int slot_;
+};
+
+}  // namespace morph::backbone

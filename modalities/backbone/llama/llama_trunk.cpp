@@ -1,0 +1,171 @@
+// Loading a GGUF model and its tokenizer. Weights are mapped, not read: pages come in as they are used and are shared
+// with other processes.
+#include "llama/llama_trunk.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+#include "llama/runtime.h"
+#include "morph/error.h"
+
+namespace morph {
+namespace backbone {
+namespace {
+
+std::string chat_template_of(const llama_model* model) {
+  const char* text = llama_model_chat_template(model, nullptr);
+  return text == nullptr ? "" : text;
+}
+
+int position_axes(const llama_model* model) {
+  const llama_rope_type type = llama_model_rope_type(model);
+  return type == LLAMA_ROPE_TYPE_MROPE || type == LLAMA_ROPE_TYPE_IMROPE ? 4 : 1;
+}
+
+bool report_progress(float fraction, void* user) {
+  (*static_cast<const std::function<void(double)>*>(user))(fraction);
+  return true;
+}
+
+}  // namespace
+
+LlamaTrunk::LlamaTrunk(ModelHandle model, GgufHeader header, std::string device)
+    : model_(std::move(model)), header_(std::move(header)), device_(std::move(device)) {
+  vocab_ = llama_model_get_vocab(model_.get());
+  std::array<char, 256> text{};
+  llama_model_desc(model_.get(), text.data(), text.size());
+  info_.architecture = header_.architecture;
+  info_.description = text.data();
+  info_.file = header_.files.front();
+  info_.n_vocab = llama_vocab_n_tokens(vocab_);
+  info_.d_model = llama_model_n_embd(model_.get());
+  info_.n_layer = llama_model_n_layer(model_.get());
+  info_.n_ctx_train = llama_model_n_ctx_train(model_.get());
+  info_.n_position_axes = position_axes(model_.get());
+  info_.can_roll_back = !llama_model_is_recurrent(model_.get()) && !llama_model_is_hybrid(model_.get());
+  const std::string source = chat_template_of(model_.get());
+  info_.has_template = !source.empty();
+  if (info_.has_template) template_ = std::make_unique<const ChatTemplate>(model_.get(), source);
+  for (Token token = 0; token < info_.n_vocab; ++token) {
+    const auto attributes = static_cast<unsigned>(llama_vocab_get_attr(vocab_, token));
+    if ((attributes & (LLAMA_TOKEN_ATTR_CONTROL | LLAMA_TOKEN_ATTR_UNKNOWN)) == 0) continue;
+    std::string spelling = piece(token, true);
+    if (spelling.size() > 1) control_texts_.push_back(std::move(spelling));
+  }
+  std::sort(control_texts_.begin(), control_texts_.end(),
+            [](const std::string& a, const std::string& b) { return a.size() > b.size(); });
+}
+
+std::vector<Token> LlamaTrunk::tokenise(std::string_view utf8, bool parse_special, bool add_special) const {
+  if (utf8.size() > (1u << 30))
+    throw Error(ErrorCode::resource, "text", "expected less than 1 GiB of text to tokenise; cut it in parts");
+  std::vector<Token> tokens(utf8.size() / 2 + 16);
+  const auto length = static_cast<std::int32_t>(utf8.size());
+  for (;;) {
+    const std::int32_t n = llama_tokenize(vocab_, utf8.data(), length, tokens.data(),
+                                          static_cast<std::int32_t>(tokens.size()), add_special, parse_special);
+    if (n >= 0) {
+      tokens.resize(static_cast<std::size_t>(n));
+      return tokens;
+    }
+    tokens.resize(static_cast<std::size_t>(-static_cast<std::int64_t>(n)));
+  }
+}
+
+std::string LlamaTrunk::piece(Token token, bool special) const {
+  if (token < 0 || token >= llama_vocab_n_tokens(vocab_)) return "";
+  std::string bytes(64, '\0');
+  std::int32_t n =
+      llama_token_to_piece(vocab_, token, bytes.data(), static_cast<std::int32_t>(bytes.size()), 0, special);
+  if (n < 0) {
+    bytes.resize(static_cast<std::size_t>(-n));
+    n = llama_token_to_piece(vocab_, token, bytes.data(), static_cast<std::int32_t>(bytes.size()), 0, special);
+  }
+  bytes.resize(static_cast<std::size_t>(std::max(n, 0)));
+  return bytes;
+}
+
+std::string LlamaTrunk::detokenise(std::span<const Token> tokens, bool special) const {
+  std::string text;
+  for (Token token : tokens) text += piece(token, special);
+  return text;
+}
+
+bool LlamaTrunk::ends_generation(Token token) const { return llama_vocab_is_eog(vocab_, token); }
+
+std::vector<float> LlamaTrunk::embed(std::span<const Token> tokens) const {
+  return read_embedding_rows(header_.files.front(), tokens);
+}
+
+ChatPrompt LlamaTrunk::apply_template(std::span<const ChatMessage> messages, bool answer) const {
+  if (!template_)
+    throw Error(ErrorCode::weights, info_.file.string(),
+                "expected a chat template in the file, found none: this model completes text but does not chat");
+  return template_->render(messages, answer);
+}
+
+std::string LlamaTrunk::neutralise(std::string_view utf8) const {
+  std::string text(utf8);
+  for (const std::string& spelling : control_texts_)
+    for (std::size_t at = text.find(spelling); at != std::string::npos; at = text.find(spelling, at + 2))
+      text.insert(at + 1, " ");
+  return text;
+}
+
+std::shared_ptr<TrunkSession> LlamaTrunk::open_session(const SessionOptions& options) const {
+  return open_llama_session(shared_from_this(), options);
+}
+
+std::unique_ptr<Sampler> LlamaTrunk::make_sampler(const SamplerOptions& options) const {
+  return make_llama_sampler(info_.n_vocab, options);
+}
+
+}  // namespace backbone
+
+std::string trunk_key(const TrunkOptions& options) {
+  return "trunk:" + options.device + ":" + backbone::find_gguf(options.path).lexically_normal().string();
+}
+
+std::shared_ptr<const Trunk> load_trunk(const TrunkOptions& options) {
+  const std::filesystem::path file = backbone::find_gguf(options.path);
+  backbone::GgufHeader header = backbone::read_gguf_header(file);
+  ggml_backend_dev_t device = backbone::find_device(options.device);
+  const bool on_cpu = ggml_backend_dev_type(device) == GGML_BACKEND_DEVICE_TYPE_CPU;
+  std::array<ggml_backend_dev_t, 2> devices{on_cpu ? nullptr : device, nullptr};
+
+  llama_model_params params = llama_model_default_params();
+  params.devices = devices.data();
+  params.n_gpu_layers = on_cpu ? 0 : -1;
+  params.load_mode = LLAMA_LOAD_MODE_MMAP;
+  if (options.progress) {
+    params.progress_callback = backbone::report_progress;
+    params.progress_callback_user_data = const_cast<std::function<void(double)>*>(&options.progress);
+  }
+  backbone::ModelHandle model(llama_model_load_from_file(file.c_str(), params));
+  if (!model)
+    throw Error(ErrorCode::weights, file.string(),
+                fmt::format("libllama cannot load this model (architecture {}); see the log with MORPH_LOG=debug",
+                            header.architecture));
+  return std::make_shared<const backbone::LlamaTrunk>(std::move(model), std::move(header), options.device);
+}
+
+Estimate estimate_trunk(const TrunkOptions& options, const SessionOptions& session) {
+  const std::filesystem::path file = backbone::find_gguf(options.path);
+  const backbone::GgufHeader header = backbone::read_gguf_header(file);
+  Estimate estimate;
+  estimate.weights = header.file_bytes;
+  estimate.weights_key = trunk_key(options);
+  estimate.session = backbone::cache_bytes(header, session);
+  // Compute buffers: logits of the outputs, and about eight activations of four model widths per position of a batch
+  // (checked against llama_get_memory_breakdown in the tests).
+  const auto n_batch = static_cast<std::uint64_t>(std::min(session.n_batch, session.n_ctx));
+  estimate.scratch = static_cast<std::uint64_t>(session.max_outputs) * static_cast<std::uint64_t>(header.n_vocab) * 8 +
+                     n_batch * static_cast<std::uint64_t>(header.d_model) * 4 * 8 * 4;
+  estimate.runtime = 24u << 20;
+  estimate.runtime_key = "ggml";
+  return estimate;
+}
+
+}  // namespace morph
