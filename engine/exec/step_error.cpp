@@ -1,0 +1,26 @@
+// See step_error.h.
+#include "exec/step_error.h"
+
+#include <exception>
+#include <new>
+
+namespace morph::exec {
+
+std::shared_ptr<const Error> current_error(const std::string& where) {
+  try {
+    throw;
+  } catch (const Error& error) {
+    if (error.where().compare(0, where.size(), where) == 0) return std::make_shared<const Error>(error);
+    const std::string message = error.where().empty() ? error.message() : error.where() + ": " + error.message();
+    return std::make_shared<const Error>(error.code(), where, message);
+  } catch (const std::bad_alloc&) {
+    return std::make_shared<const Error>(ErrorCode::resource, where, "out of memory in a step");
+  } catch (const std::exception& error) {
+    return std::make_shared<const Error>(ErrorCode::internal, where,
+                                         std::string("the stage threw an exception of a library: ") + error.what());
+  } catch (...) {
+    return std::make_shared<const Error>(ErrorCode::internal, where, "the stage threw something that is no exception");
+  }
+}
+
+}  // namespace morph::exec

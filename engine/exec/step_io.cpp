@@ -1,0 +1,106 @@
+// StepIo: see step_io.h.
+#include "exec/step_io.h"
+
+#include <algorithm>
+
+namespace morph::exec {
+
+namespace {
+[[noreturn]] void misuse(const std::string& where, const std::string& what) {
+  throw Error(ErrorCode::internal, where, what);
+}
+}  // namespace
+
+void StepIo::undo() {
+  for (Input& in : inputs) in.n_taken = 0;
+  for (Output& out : outputs) out.next_sequence = out.first_sequence;
+  sent.clear();
+  n_controls_taken = 0;
+  sent_controls.clear();
+  metrics.clear();
+}
+
+const StepIo::Input& StepIo::input(int port) const {
+  if (port < 0 || static_cast<std::size_t>(port) >= inputs.size())
+    misuse(where, "the stage asked for input " + std::to_string(port) + " of " + std::to_string(inputs.size()));
+  return inputs[static_cast<std::size_t>(port)];
+}
+
+const StepIo::Output& StepIo::output(int port) const {
+  if (port < 0 || static_cast<std::size_t>(port) >= outputs.size())
+    misuse(where, "the stage asked for output " + std::to_string(port) + " of " + std::to_string(outputs.size()));
+  return outputs[static_cast<std::size_t>(port)];
+}
+
+bool StepIo::connected_input(int port) const { return input(port).connected; }
+
+std::size_t StepIo::available(int port) const {
+  const Input& in = input(port);
+  return in.packets.size() - in.n_taken;
+}
+
+const Packet& StepIo::peek(int port, std::size_t index) const {
+  const Input& in = input(port);
+  if (in.n_taken + index >= in.packets.size())
+    misuse(where, "the stage peeked at packet " + std::to_string(index) + " of " + std::to_string(available(port)));
+  return in.packets[in.n_taken + index];
+}
+
+Packet StepIo::take(int port) {
+  Input& in = const_cast<Input&>(input(port));
+  if (in.n_taken >= in.packets.size()) misuse(where, "the stage took a packet from an empty input");
+  Packet& packet = in.packets[in.n_taken++];
+  return keep_taken ? packet : std::move(packet);
+}
+
+bool StepIo::ended(int port) const {
+  const Input& in = input(port);
+  return !in.connected || (in.upstream_ended && available(port) == 0);
+}
+
+bool StepIo::connected_output(int port) const { return output(port).connected; }
+std::size_t StepIo::space(int port) const { return output(port).space; }
+
+std::uint64_t StepIo::push(int port, Packet packet) {
+  Output& out = const_cast<Output&>(output(port));
+  if (packet.ends_stream()) misuse(where, "a stage may push data, revise or flush packets; it ends by returning done");
+  if (packet.kind == PacketKind::flush) {
+    epoch = std::max(epoch, packet.epoch);
+  } else {
+    packet.epoch = std::max(packet.epoch, epoch);
+    if (out.space > 0) --out.space;
+  }
+  packet.sequence = out.next_sequence++;
+  const std::uint64_t sequence = packet.sequence;
+  if (out.connected || packet.kind == PacketKind::flush) sent.push_back({port, std::move(packet)});
+  return sequence;
+}
+
+void StepIo::send_control(ControlEvent event) { sent_controls.push_back(std::move(event)); }
+
+std::optional<ControlEvent> StepIo::next_control() {
+  if (n_controls_taken >= controls.size()) return std::nullopt;
+  return controls[n_controls_taken++];
+}
+
+bool StepIo::cancelled() const { return signals->stopped.load(std::memory_order_relaxed); }
+std::function<void()> StepIo::waker() { return wake; }
+StreamTime StepIo::clock() const { return signals->clock ? signals->clock() : StreamTime{0}; }
+std::uint64_t StepIo::seed() const { return run_seed; }
+
+void StepIo::progress(double value, std::string_view what) {
+  const double clamped = std::clamp(value, 0.0, 1.0);
+  fraction.store(clamped, std::memory_order_relaxed);
+  if (on_progress) on_progress(clamped, what);
+}
+
+void StepIo::metric(std::string_view name, double value) {
+  const auto found = metrics.find(name);
+  if (found != metrics.end()) {
+    found->second += value;
+  } else {
+    metrics.emplace(name, value);
+  }
+}
+
+}  // namespace morph::exec
