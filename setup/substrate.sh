@@ -8,7 +8,7 @@
 #   --cuda                       with the CUDA module as well (needs nvcc)
 #   --configure-only             configure the source in a scratch folder and stop (proves the options)
 #
-# MORPH_SUBSTRATE_VARIANTS overrides the list of x86 CPU modules, MORPH_CUDA_ARCHITECTURES the CUDA ones.
+# MORPH_SUBSTRATE_VARIANTS overrides the list of CPU modules, MORPH_CUDA_ARCHITECTURES the CUDA ones.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -36,13 +36,14 @@ for argument in "$@"; do
   esac
 done
 
-# Which CPU modules are built. x86 has fourteen in the source; these cover every machine with at most one step lost.
+# Which CPU modules are built: of fourteen for x86 those that cover every machine with at most one step lost, for ARM
+# those that GCC 12 can compile (the rest need SME).
 case $(uname -m) in
-  x86_64 | amd64)
-    variants=${MORPH_SUBSTRATE_VARIANTS:-x64 haswell alderlake skylakex icelake zen4 sapphirerapids}
-    ;;
+  x86_64 | amd64) variants='x64 haswell alderlake skylakex icelake zen4 sapphirerapids' ;;
+  aarch64 | arm64) variants='armv8.0_1 armv8.2_1 armv8.2_2 armv8.2_3 armv8.6_1 armv8.6_2' ;;
   *) variants=all ;;
 esac
+variants=${MORPH_SUBSTRATE_VARIANTS:-$variants}
 
 # The options that decide what is in the prefix. OpenMP is off: the engine owns the one thread pool.
 options=(
@@ -70,7 +71,11 @@ options=(
   -DLLAMA_SUBPROCESS=OFF
 )
 if [[ $flavour == cuda ]]; then
-  options+=(-DGGML_CUDA=ON "-DCMAKE_CUDA_ARCHITECTURES=${MORPH_CUDA_ARCHITECTURES:-80-virtual;86-real;89-real;90-real}")
+  options+=(-DGGML_CUDA=ON -DGGML_CUDA_NCCL=OFF "-DCMAKE_CUDA_ARCHITECTURES=${MORPH_CUDA_ARCHITECTURES:-80-virtual;86-real;89-real;90-real}")
+fi
+
+if [[ $flavour == cuda && -z ${CUDACXX:-} && -x /usr/local/cuda/bin/nvcc ]] && ! command -v nvcc >/dev/null; then
+  export CUDACXX=/usr/local/cuda/bin/nvcc
 fi
 
 # unpack_source FOLDER: downloads the pinned package and leaves its llama.cpp tree in FOLDER, with the CPU modules that
@@ -85,7 +90,7 @@ unpack_source() {
   list=$folder/ggml/src/CMakeLists.txt
   sed -i 's/target_compile_definitions(ggml PUBLIC GGML_BACKEND_DIR=/target_compile_definitions(ggml PRIVATE GGML_BACKEND_DIR=/' "$list"
   if [[ $variants != all ]]; then
-    sed -i -E "/ggml_add_cpu_backend_variant\((${variants// /|})[ )]/!{/if \(GGML_CPU_ALL_VARIANTS\)/,/STREQUAL \"ARM\"/s/^( *)ggml_add_cpu_backend_variant\(.*/\1# left out/}" "$list"
+    sed -i -E "/^if \(GGML_CPU_ALL_VARIANTS\)/,/^elseif \(GGML_CPU\)/{/ggml_add_cpu_backend_variant\((${variants// /|})[ )]/!s/^( *)ggml_add_cpu_backend_variant\(.*/\1# left out/}" "$list"
   fi
 }
 

@@ -97,7 +97,7 @@ add_test(NAME structure.format COMMAND Python3::Interpreter "${PROJECT_SOURCE_DI
 add_test(NAME structure.self COMMAND Python3::Interpreter "${PROJECT_SOURCE_DIR}/tests/structure/test_check_structure.py")
 add_test(NAME assets.starter COMMAND Python3::Interpreter -m unittest discover -s tests/assets
          WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}")
-set_tests_properties(assets.starter PROPERTIES LABELS "unit" TIMEOUT 300)
+set_tests_properties(assets.starter PROPERTIES LABELS "assets" TIMEOUT 300)
 set_tests_properties(structure.edges structure.files structure.format structure.self PROPERTIES LABELS "structure")
 
 # Tests of the command as a program: tests/ui/test_*.py (standard library only) against the built binary.
