@@ -57,8 +57,9 @@ class Executors {
                               const std::filesystem::path& file, RunOptions options);
   int n_threads() const;
 
+  class Core;  ///< executor.h; for this folder only
+
  private:
-  class Core;
   std::shared_ptr<Core> core_;
 };
 

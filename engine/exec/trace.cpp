@@ -91,9 +91,9 @@ std::string TraceLog::to_json() const {
   return out + "\n]}\n";
 }
 
-void TraceLog::write(const std::filesystem::path& file) const {
+void TraceLog::write(const std::filesystem::path& file, const std::string& json) {
   std::ofstream stream(file, std::ios::binary | std::ios::trunc);
-  stream << to_json();
+  stream << json;
   stream.flush();
   if (!stream) throw Error(ErrorCode::resource, file.string(), "the trace cannot be written; give another path");
 }

@@ -28,7 +28,7 @@ class TraceLog {
   std::size_t size() const { return events_.size(); }
   std::string to_json() const;
   /// Throws Error{resource} when the file cannot be written.
-  void write(const std::filesystem::path& file) const;
+  static void write(const std::filesystem::path& file, const std::string& json);
 
  private:
   enum class Kind : std::uint8_t { slice, counter, instant };

@@ -11,11 +11,13 @@ namespace {
 void guard_tensor(const Payload& payload, GuardReport& report) {
   const auto* tensor = dynamic_cast<const TensorPayload*>(&payload);
   if (tensor == nullptr || tensor->type != TensorPayload::Type::f32) return;
+  GuardReport values;  // only NaN is judged: masks and padding are constant by design
   for (std::size_t at = 0; at + sizeof(float) <= tensor->data.size(); at += sizeof(float)) {
     float value;
     std::memcpy(&value, tensor->data.data() + at, sizeof value);
-    report.add(value);
+    values.add(value);
   }
+  report.nan = report.nan || values.nan;
 }
 
 }  // namespace

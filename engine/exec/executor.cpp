@@ -1,0 +1,175 @@
+// Executor: see executor.h.
+#include "exec/executor.h"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "exec/guards.h"
+#include "exec/step_error.h"
+
+namespace morph::exec {
+
+namespace {
+constexpr int kLightWorkers = 2;
+}
+
+std::vector<StepResult> execute(const Step& step, const Registry* registry) {
+  std::vector<StepResult> results(step.items.size());
+  std::vector<StepItem> batch;
+  std::vector<std::size_t> positions;
+  batch.reserve(step.items.size());
+  for (std::size_t i = 0; i < step.items.size(); ++i) {
+    GraphNode& node = *step.items[i].node;
+    try {
+      if (step.items[i].flush_epoch) node.state->flush(*step.items[i].flush_epoch);
+      batch.push_back({node.state.get(), &node.io, StepStatus::need_input});
+      positions.push_back(i);
+    } catch (...) {
+      results[i].error = current_error(node.where);
+    }
+  }
+  try {
+    if (!batch.empty()) step.stage->step(batch);
+  } catch (...) {
+    if (step.items.size() > 1) return {};
+    results[0].error = current_error(step.items[0].node->where);
+    return results;
+  }
+  for (std::size_t i = 0; i < batch.size(); ++i) {
+    StepResult& result = results[positions[i]];
+    GraphNode& node = *step.items[positions[i]].node;
+    result.status = batch[i].status;
+    try {
+      GuardFindings findings = guard_step(registry, node, result.status == StepStatus::done);
+      result.error = std::move(findings.error);
+      result.warnings = std::move(findings.warnings);
+    } catch (...) {
+      result.error = current_error(node.where);
+    }
+  }
+  return results;
+}
+
+Executors::Core::Core(ExecutorsOptions options) : options_(std::move(options)) {
+  const auto hardware = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  n_threads_ = options_.n_threads > 0 ? options_.n_threads : hardware;
+  if (!options_.clock) {
+    options_.clock = [] {
+      return std::chrono::duration_cast<StreamTime>(std::chrono::steady_clock::now().time_since_epoch());
+    };
+  }
+  for (int i = 0; i < kLightWorkers; ++i) add_worker(kLightLane, "light " + std::to_string(i));
+}
+
+Executors::Core::~Core() { stop(); }
+
+void Executors::Core::stop() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+    for (auto& lane : lanes_) lane->ready.notify_all();
+  }
+  for (std::thread& worker : workers_) worker.join();
+  workers_.clear();
+  for (BlockingThread& one : blocking_) one.thread.join();
+  blocking_.clear();
+}
+
+Executors::Core::Lane& Executors::Core::lane(LaneId id) {
+  while (lanes_.size() <= id) lanes_.push_back(std::make_unique<Lane>());
+  return *lanes_[id];
+}
+
+void Executors::Core::add_worker(LaneId id, const std::string& name) {
+  lane(id).has_thread = true;
+  workers_.emplace_back([this, id, name] { work(id, name, nullptr); });
+}
+
+void Executors::Core::start(const std::shared_ptr<RunGraph>& graph) {
+  scheduler_.start(graph, now());
+  for (const auto& node : graph->nodes) {
+    if (!node->stage) continue;
+    if (node->spec->load == StageLoad::heavy && !lane(node->lane).has_thread)
+      add_worker(node->lane, "heavy " + node->device);
+    if (node->spec->load == StageLoad::blocking && node->phase != NodePhase::done) {
+      lane(node->lane);
+      blocking_.push_back({graph.get(), std::thread([this, graph, node = node.get(), id = node->lane] {
+                             work(id, node->where, node);
+                           })});
+    }
+  }
+  dispatch();
+}
+
+void Executors::Core::join_blocking(const RunGraph& graph) {
+  std::vector<std::thread> threads;
+  {
+    const std::lock_guard lock(mutex_);
+    for (BlockingThread& one : blocking_)
+      if (one.graph == &graph) threads.push_back(std::move(one.thread));
+    std::erase_if(blocking_, [](const BlockingThread& one) { return !one.thread.joinable(); });
+  }
+  for (std::thread& thread : threads) thread.join();
+}
+
+void Executors::Core::dispatch() {
+  for (const LaneId id : scheduler_.take_signals()) {
+    Lane& signalled = lane(id);
+    if (signalled.n_sleeping == 0) continue;
+    if (scheduler_.n_ready(id) > 1) {
+      signalled.ready.notify_all();
+    } else {
+      signalled.ready.notify_one();
+    }
+  }
+}
+
+bool Executors::Core::destroy_garbage(std::unique_lock<std::mutex>& lock) {
+  std::vector<Scheduler::Garbage> all = scheduler_.take_garbage();
+  if (all.empty()) return false;
+  std::vector<std::size_t> counts;
+  lock.unlock();
+  for (Scheduler::Garbage& garbage : all) {
+    counts.push_back(garbage.states.size());
+    garbage.states.clear();
+  }
+  lock.lock();
+  for (std::size_t i = 0; i < all.size(); ++i) scheduler_.garbage_gone(*all[i].graph, counts[i]);
+  return true;
+}
+
+/// `only`: the node of a blocking thread, which ends with it.
+void Executors::Core::work(LaneId id, const std::string& name, const GraphNode* only) {
+  std::unique_lock lock(mutex_);
+  Lane& mine = lane(id);
+  while (!stopping_) {
+    if (only != nullptr && only->phase == NodePhase::done) return;
+    if (id == kLightLane && destroy_garbage(lock)) continue;
+    if (std::optional<Step> step = scheduler_.pick(id, now())) {
+      run_step(lock, *step, name);
+      continue;
+    }
+    ++mine.n_sleeping;
+    mine.ready.wait(lock);
+    --mine.n_sleeping;
+  }
+}
+
+void Executors::Core::run_step(std::unique_lock<std::mutex>& lock, Step& step, const std::string& thread_name) {
+  lock.unlock();
+  const std::vector<StepResult> results = execute(step, options_.registry);
+  lock.lock();
+  const StreamTime ended = now();
+  for (const Step::Item& item : step.items)
+    if (item.graph->trace)
+      item.graph->trace->slice(thread_name, item.node->name, step.begun, ended - step.begun, step.items.size());
+  if (results.empty()) {
+    scheduler_.retry_singly(step, ended);
+  } else {
+    scheduler_.complete(step, results, ended);
+  }
+  dispatch();
+}
+
+}  // namespace morph::exec

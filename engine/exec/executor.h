@@ -1,0 +1,69 @@
+// Executor: the threads that drive a Scheduler. Each serves one lane: it picks a step, runs it without the lock, and
+// reports back. Light workers also destroy the states of finished nodes, so that no caller of Run::cancel waits for it.
+#pragma once
+
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "exec/executors.h"
+#include "exec/scheduler.h"
+
+namespace morph::exec {
+
+/// Thread-safe. `mutex()` guards the scheduler and every RunGraph it knows.
+class Executors::Core : public std::enable_shared_from_this<Executors::Core> {
+ public:
+  explicit Core(ExecutorsOptions options);
+  ~Core();
+
+  std::mutex& mutex() { return mutex_; }
+  Scheduler& scheduler() { return scheduler_; }
+  const ExecutorsOptions& options() const { return options_; }
+  StreamTime now() const { return options_.clock(); }
+  int n_threads() const { return n_threads_; }
+
+  /// Wakes the threads of lanes where something became ready. Call with the lock held after changing anything.
+  void dispatch();
+  /// Starts the scheduler on the graph and threads for its heavy and blocking lanes. Lock held.
+  void start(const std::shared_ptr<RunGraph>& graph);
+  /// Joins the graph's blocking threads; the run must be quiescent. Lock not held.
+  void join_blocking(const RunGraph& graph);
+  /// Stops and joins every thread.
+  void stop();
+
+ private:
+  struct Lane {
+    std::condition_variable ready;
+    int n_sleeping = 0;
+    bool has_thread = false;
+  };
+  struct BlockingThread {
+    const RunGraph* graph;
+    std::thread thread;
+  };
+
+  Lane& lane(LaneId id);
+  void add_worker(LaneId id, const std::string& name);
+  void work(LaneId id, const std::string& name, const GraphNode* only);
+  void run_step(std::unique_lock<std::mutex>& lock, Step& step, const std::string& thread_name);
+  bool destroy_garbage(std::unique_lock<std::mutex>& lock);
+
+  ExecutorsOptions options_;
+  int n_threads_ = 1;
+  std::mutex mutex_;
+  Scheduler scheduler_;
+  std::vector<std::unique_ptr<Lane>> lanes_;
+  std::vector<std::thread> workers_;
+  std::vector<BlockingThread> blocking_;
+  bool stopping_ = false;
+};
+
+/// Runs a step: flushes, steps, guards. Never throws. Empty when a batch failed as a whole and is to be retried singly.
+std::vector<StepResult> execute(const Step& step, const Registry* registry);
+
+}  // namespace morph::exec

@@ -1,0 +1,238 @@
+// RunImpl: see run_impl.h.
+#include "exec/run_impl.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "exec/checkpoint.h"
+#include "exec/step_error.h"
+#include "morph/log.h"
+
+namespace morph::exec {
+
+RunImpl::RunImpl(std::shared_ptr<Executors::Core> core, std::shared_ptr<RunGraph> graph)
+    : core_(std::move(core)), graph_(std::move(graph)) {
+  graph_->on_change = [this] { changed_.notify_all(); };
+  for (auto& node : graph_->nodes) {
+    node->io.wake = [weak_core = std::weak_ptr(core_), weak_graph = std::weak_ptr(graph_), index = node->index] {
+      const auto core = weak_core.lock();
+      const auto graph = weak_graph.lock();
+      if (!core || !graph) return;
+      const std::lock_guard lock(core->mutex());
+      core->scheduler().wake(graph, graph->node(index), core->now());
+      core->dispatch();
+    };
+  }
+}
+
+RunImpl::~RunImpl() {
+  {
+    std::unique_lock lock(core_->mutex());
+    core_->scheduler().cancel(*graph_, core_->now());
+    core_->dispatch();
+    wait_until_quiescent(lock);
+  }
+  core_->join_blocking(*graph_);
+  try {
+    write_trace();
+  } catch (const Error& error) {
+    log(LogLevel::warning, "exec/trace", error.what());
+  }
+  const std::lock_guard lock(core_->mutex());
+  core_->scheduler().forget(*graph_);
+  graph_->on_change = nullptr;
+}
+
+/// Lock held. A run that was never started has nothing to wait for but its garbage.
+void RunImpl::wait_until_quiescent(std::unique_lock<std::mutex>& lock) {
+  changed_.wait(lock, [this] { return graph_->quiescent(); });
+}
+
+void RunImpl::start() {
+  {
+    const std::lock_guard lock(core_->mutex());
+    if (graph_->state != RunState::idle || starting_)
+      throw Error(ErrorCode::config, graph_->plan->name, "the run was started already; create another one");
+    starting_ = true;
+  }
+  std::shared_ptr<const Error> failed;
+  try {
+    open_states(*graph_);
+  } catch (...) {
+    failed = current_error(graph_->plan->name);
+  }
+  const std::lock_guard lock(core_->mutex());
+  started_ = core_->now();
+  graph_->signals->clock = [core = core_.get(), started = started_] { return core->now() - started; };
+  if (failed) {
+    core_->scheduler().fail(*graph_, failed, started_);
+    core_->dispatch();
+    throw Error(*failed);
+  }
+  if (graph_->over()) {  // cancelled meanwhile
+    for (auto& node : graph_->nodes) node->state.reset();
+    return;
+  }
+  core_->start(graph_);
+}
+
+GraphNode& RunImpl::endpoint(const std::string& name, bool feed) const {
+  std::string known;
+  for (const auto& node : graph_->nodes) {
+    if (!(feed ? node->app_feed : node->app_read)) continue;
+    if (node->name == name) return *node;
+    known += (known.empty() ? "" : ", ") + node->name;
+  }
+  throw Error(ErrorCode::config, graph_->plan->name,
+              std::string("no ") + (feed ? "input to feed" : "output to read") + " named '" + name + "'; there " +
+                  (known.empty() ? "are none" : "is " + known));
+}
+
+bool RunImpl::feed(const std::string& input, Packet packet) {
+  GraphNode& node = endpoint(input, true);
+  std::unique_lock lock(core_->mutex());
+  Scheduler& scheduler = core_->scheduler();
+  if (packet.ends_stream()) {
+    if (packet.kind == PacketKind::end) {
+      scheduler.end_input(graph_, node, core_->now());
+    } else if (packet.kind == PacketKind::cancel) {
+      scheduler.cancel(*graph_, core_->now());
+    } else {
+      auto error = packet.error ? packet.error
+                                : std::make_shared<const Error>(ErrorCode::internal, node.where, "the feeder failed");
+      scheduler.fail(*graph_, std::move(error), core_->now());
+    }
+    core_->dispatch();
+    return true;
+  }
+  for (;;) {
+    const auto result = scheduler.feed(graph_, node, packet, core_->now());
+    core_->dispatch();
+    if (result == Scheduler::FeedResult::accepted) return true;
+    if (result == Scheduler::FeedResult::closed) return false;
+    changed_.wait(lock);
+  }
+}
+
+void RunImpl::end_input(const std::string& input) {
+  GraphNode& node = endpoint(input, true);
+  const std::lock_guard lock(core_->mutex());
+  core_->scheduler().end_input(graph_, node, core_->now());
+  core_->dispatch();
+}
+
+std::optional<Packet> RunImpl::read(const std::string& output, std::chrono::milliseconds timeout) {
+  GraphNode& node = endpoint(output, false);
+  // A wait longer than a year overflows some clocks.
+  const auto deadline =
+      std::chrono::steady_clock::now() + std::min(timeout, std::chrono::milliseconds(1000LL * 86400 * 365));
+  std::unique_lock lock(core_->mutex());
+  for (;;) {
+    std::optional<Packet> packet = core_->scheduler().read(graph_, node, core_->now());
+    core_->dispatch();
+    if (packet) return packet;
+    if (changed_.wait_until(lock, deadline) == std::cv_status::timeout) {
+      packet = core_->scheduler().read(graph_, node, core_->now());
+      core_->dispatch();
+      return packet;
+    }
+  }
+}
+
+void RunImpl::send_control(const std::string& output, ControlEvent event) {
+  GraphNode& node = endpoint(output, false);
+  const std::lock_guard lock(core_->mutex());
+  core_->scheduler().send_control(graph_, node, std::move(event), core_->now());
+  core_->dispatch();
+}
+
+void RunImpl::cancel() {
+  const std::lock_guard lock(core_->mutex());
+  core_->scheduler().cancel(*graph_, core_->now());
+  core_->dispatch();
+}
+
+void RunImpl::pause() {
+  std::unique_lock lock(core_->mutex());
+  core_->scheduler().pause(*graph_);
+  changed_.wait(lock, [this] { return graph_->n_running == 0 || !graph_->paused; });
+}
+
+void RunImpl::resume() {
+  const std::lock_guard lock(core_->mutex());
+  core_->scheduler().resume(graph_, core_->now());
+  core_->dispatch();
+}
+
+void RunImpl::checkpoint(const std::filesystem::path& file) {
+  std::vector<std::byte> bytes;
+  {
+    const std::lock_guard lock(core_->mutex());
+    if (!graph_->paused || graph_->n_running > 0 || graph_->over())
+      throw Error(ErrorCode::pipeline, graph_->plan->name, "only a paused run can be saved; call pause() first");
+    bytes = save_run(*graph_);
+  }
+  write_checkpoint(file, bytes);
+}
+
+void RunImpl::wait() {
+  {
+    std::unique_lock lock(core_->mutex());
+    if (graph_->state == RunState::idle && !starting_)
+      throw Error(ErrorCode::config, graph_->plan->name, "the run was not started; call start() first");
+    wait_until_quiescent(lock);
+  }
+  write_trace();
+  const std::lock_guard lock(core_->mutex());
+  if (graph_->state == RunState::failed) throw Error(*graph_->error);
+  if (graph_->state == RunState::cancelled)
+    throw Error(ErrorCode::cancelled, graph_->plan->name, "the run was cancelled");
+}
+
+void RunImpl::write_trace() {
+  std::string json;
+  {
+    const std::lock_guard lock(core_->mutex());
+    if (!graph_->trace || trace_written_) return;
+    trace_written_ = true;
+    json = graph_->trace->to_json();
+  }
+  TraceLog::write(graph_->options.trace, json);
+}
+
+RunState RunImpl::state() const {
+  const std::lock_guard lock(core_->mutex());
+  return graph_->paused ? RunState::paused : graph_->state;
+}
+
+double RunImpl::progress() const {
+  const std::lock_guard lock(core_->mutex());
+  if (graph_->state == RunState::finished) return 1.0;
+  double least = 1.0;
+  bool reported = false;
+  for (const auto& node : graph_->nodes) {
+    const double fraction = node->io.fraction.load(std::memory_order_relaxed);
+    if (fraction < 0.0) continue;
+    reported = true;
+    least = std::min(least, fraction);
+  }
+  return reported ? least : 0.0;
+}
+
+std::map<std::string, StageMetrics> RunImpl::metrics() const {
+  const std::lock_guard lock(core_->mutex());
+  std::map<std::string, StageMetrics> all;
+  for (const auto& node : graph_->nodes) {
+    StageMetrics metrics = node->metrics;
+    for (const auto& port : node->out_links)
+      for (const int link : port) metrics.dropped += graph_->links[static_cast<std::size_t>(link)].queue.dropped();
+    if (node->stage) {
+      all[node->name] = std::move(metrics);
+    } else {
+      all.emplace(node->name, std::move(metrics));  // an endpoint may be named like a stage, which goes first
+    }
+  }
+  return all;
+}
+
+}  // namespace morph::exec

@@ -1,0 +1,44 @@
+// RunImpl: the Run that applications hold, over a RunGraph and the executor's lock.
+#pragma once
+
+#include <condition_variable>
+#include <memory>
+#include <string>
+
+#include "exec/executor.h"
+
+namespace morph::exec {
+
+class RunImpl final : public Run {
+ public:
+  /// `graph` is idle; states that are missing are opened by start().
+  RunImpl(std::shared_ptr<Executors::Core> core, std::shared_ptr<RunGraph> graph);
+  ~RunImpl() override;
+
+  void start() override;
+  bool feed(const std::string& input, Packet packet) override;
+  void end_input(const std::string& input) override;
+  std::optional<Packet> read(const std::string& output, std::chrono::milliseconds timeout) override;
+  void send_control(const std::string& output, ControlEvent event) override;
+  void cancel() override;
+  void pause() override;
+  void resume() override;
+  void checkpoint(const std::filesystem::path& file) override;
+  void wait() override;
+  RunState state() const override;
+  double progress() const override;
+  std::map<std::string, StageMetrics> metrics() const override;
+
+ private:
+  GraphNode& endpoint(const std::string& name, bool feed) const;
+  void wait_until_quiescent(std::unique_lock<std::mutex>& lock);
+  void write_trace();
+
+  std::shared_ptr<Executors::Core> core_;
+  std::shared_ptr<RunGraph> graph_;
+  std::condition_variable changed_;
+  StreamTime started_{0};
+  bool starting_ = false, trace_written_ = false;
+};
+
+}  // namespace morph::exec
