@@ -1,0 +1,107 @@
+// See text_document.h. SubRip and WebVTT differ in the header and the decimal mark only.
+#include "io/text_document.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "morph/error.h"
+
+namespace morph::text {
+namespace {
+
+std::string time_code(double seconds, char mark) {
+  const auto ms = static_cast<std::int64_t>(std::llround(std::max(seconds, 0.0) * 1000.0));
+  return fmt::format("{:02}:{:02}:{:02}{}{:03}", ms / 3600000, ms / 60000 % 60, ms / 1000 % 60, mark, ms % 1000);
+}
+
+std::string trimmed(const std::string& text) {
+  const std::size_t begin = text.find_first_not_of(" \t\r\n");
+  if (begin == std::string::npos) return "";
+  return text.substr(begin, text.find_last_not_of(" \t\r\n") - begin + 1);
+}
+
+}  // namespace
+
+void TextDocument::add(const Packet& packet) {
+  const Text& text = packet.as<Text>();
+  if (packet.kind == PacketKind::revise)
+    while (!entries_.empty() && entries_.back().sequence >= packet.since) entries_.pop_back();
+  const bool piece = text.answer_end > 0 || text.last_of_answer;
+  if (!entries_.empty() && entries_.back().open) {
+    Entry& last = entries_.back();
+    if (piece && (last.text.answer_end > 0 || last.text.last_of_answer)) {
+      last.text.utf8 += text.utf8;
+      last.text.answer_end = text.answer_end;
+      last.text.spans.insert(last.text.spans.end(), text.spans.begin(), text.spans.end());
+      last.open = !text.last_of_answer;
+      return;
+    }
+    if (!piece && last.text.turn_state != TurnState::final) entries_.pop_back();  // a whole text of the same turn
+  }
+  entries_.push_back(
+      {text, packet.sequence, packet.epoch, piece ? !text.last_of_answer : text.turn_state != TurnState::final});
+}
+
+void TextDocument::flush(std::uint64_t epoch) {
+  if (!entries_.empty() && entries_.back().open && entries_.back().epoch < epoch) entries_.pop_back();
+}
+
+std::string TextDocument::plain() const {
+  std::string all;
+  for (const Entry& entry : entries_) {
+    if (trimmed(entry.text.utf8).empty()) continue;
+    all += entry.text.utf8;
+    if (all.back() != '\n') all += '\n';
+  }
+  return all;
+}
+
+std::string TextDocument::json(const std::string& provenance) const {
+  nlohmann::ordered_json out;
+  std::string all = plain();
+  if (!all.empty()) all.pop_back();
+  out["text"] = all;
+  std::string language;
+  nlohmann::ordered_json spans = nlohmann::ordered_json::array();
+  for (const Entry& entry : entries_) {
+    if (!entry.text.language.empty()) language = entry.text.language;
+    for (const TextSpan& span : entry.text.spans) {
+      nlohmann::ordered_json one{{"text", span.text}};
+      if (span.end_s > span.start_s) {
+        one["start_s"] = span.start_s;
+        one["end_s"] = span.end_s;
+      }
+      one["confidence"] = span.confidence;
+      if (span.box) one["box"] = *span.box;
+      spans.push_back(std::move(one));
+    }
+  }
+  if (!language.empty()) out["language"] = language;
+  out["spans"] = std::move(spans);
+  if (!provenance.empty()) {
+    const auto parsed = nlohmann::ordered_json::parse(provenance, nullptr, false);
+    out["provenance"] = parsed.is_discarded() ? nlohmann::ordered_json(provenance) : parsed;
+  }
+  return out.dump(1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+}
+
+std::string TextDocument::subtitles(bool webvtt) const {
+  std::string out = webvtt ? "WEBVTT\n\n" : "";
+  int number = 0;
+  for (const Entry& entry : entries_)
+    for (const TextSpan& span : entry.text.spans) {
+      if (!(span.end_s > span.start_s)) continue;
+      const char mark = webvtt ? '.' : ',';
+      out += fmt::format("{}\n{} --> {}\n{}\n\n", ++number, time_code(span.start_s, mark), time_code(span.end_s, mark),
+                         trimmed(span.text));
+    }
+  if (number == 0 && !plain().empty())
+    throw Error(ErrorCode::format, "subtitles",
+                "expected text with times, found none; subtitles need a recogniser that gives timestamps, write .txt "
+                "instead");
+  return out;
+}
+
+}  // namespace morph::text

@@ -1,0 +1,37 @@
+// What a text sink has collected, and its written forms: plain, JSON, SubRip (.srt) and WebVTT (.vtt).
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "morph/packet.h"
+#include "morph/text.h"
+
+namespace morph::text {
+
+/// Puts the packets of a text stream together. Turns supersede their own earlier texts, answers grow by pieces, a
+/// revise takes back what it names.
+class TextDocument {
+ public:
+  void add(const Packet& packet);
+  /// Drops answers that are not finished and older than `epoch`.
+  void flush(std::uint64_t epoch);
+  bool empty() const { return entries_.empty(); }
+
+  std::string plain() const;
+  std::string json(const std::string& provenance) const;
+  /// Throws Error{format} when there is no span with times.
+  std::string subtitles(bool webvtt) const;
+
+ private:
+  struct Entry {
+    Text text;
+    std::uint64_t sequence = 0;  ///< of its first packet
+    std::uint64_t epoch = 0;
+    bool open = false;  ///< more of it will come
+  };
+  std::vector<Entry> entries_;
+};
+
+}  // namespace morph::text

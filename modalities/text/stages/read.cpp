@@ -1,0 +1,130 @@
+// text/read: a UTF-8 file, standard input or a literal as one text.
+#include <fmt/format.h>
+
+#include <fstream>
+#include <iostream>
+#include <iterator>
+#include <sstream>
+
+#include "morph/error.h"
+#include "morph/registry.h"
+#include "morph/text.h"
+#include "utf8.h"
+
+namespace morph::text {
+namespace {
+
+constexpr std::size_t kMostBytes = std::size_t{1} << 28;  ///< 256 MiB: beyond this it is not a prompt
+
+struct ReadState final : StageState {
+  bool sent = false;
+};
+
+std::string load(const std::string& path) {
+  std::string bytes;
+  const auto read = [&](std::istream& stream) {
+    std::vector<char> block(1 << 16);
+    while (stream.read(block.data(), static_cast<std::streamsize>(block.size())) || stream.gcount() > 0) {
+      bytes.append(block.data(), static_cast<std::size_t>(stream.gcount()));
+      if (bytes.size() > kMostBytes)
+        throw Error(ErrorCode::resource, path, "expected at most 256 MiB of text, found more; split the file");
+    }
+  };
+  if (path == "-") {
+    read(std::cin);
+    return bytes;
+  }
+  std::ifstream stream(path, std::ios::binary);
+  if (!stream) throw Error(ErrorCode::config, path, "expected a text file, found none that can be opened");
+  read(stream);
+  if (stream.bad()) throw Error(ErrorCode::resource, path, "reading failed before the end of the file");
+  return bytes;
+}
+
+/// Takes a byte order mark off and refuses what is not UTF-8.
+std::string checked(std::string bytes, const std::string& where) {
+  const auto starts = [&](std::string_view mark) { return std::string_view(bytes).substr(0, mark.size()) == mark; };
+  if (starts("\xFF\xFE") || starts("\xFE\xFF"))
+    throw Error(ErrorCode::format, where, "expected UTF-8, found UTF-16; convert it with `iconv -f UTF-16 -t UTF-8`");
+  if (starts("\xEF\xBB\xBF")) bytes.erase(0, 3);
+  if (const auto fault = find_utf8_fault(bytes))
+    throw Error(ErrorCode::format, where,
+                fmt::format("expected UTF-8, found the byte 0x{:02X} in line {} (offset {}){}; convert it with "
+                            "`iconv -f WINDOWS-1252 -t UTF-8` or what its encoding is",
+                            static_cast<unsigned char>(bytes[fault->offset]), fault->line, fault->offset,
+                            fault->incomplete ? ", inside a character that is cut off" : ""));
+  if (bytes.find_first_not_of(" \t\r\n") == std::string::npos)
+    throw Error(ErrorCode::format, where, "expected text, found none: it is empty or only white space");
+  return bytes;
+}
+
+class Read final : public SimpleStage<ReadState> {
+ public:
+  Read(std::string path, std::optional<std::string> literal, bool lines)
+      : path_(std::move(path)), literal_(std::move(literal)), lines_(lines) {}
+
+  std::unique_ptr<StageState> open(const OpenContext&) const override { return std::make_unique<ReadState>(); }
+
+  StepStatus step_one(ReadState& state, StageIo& io) const override {
+    if (state.sent) return StepStatus::done;
+    if (io.space(0) == 0) return StepStatus::output_full;
+    state.sent = true;
+    const std::string text =
+        literal_ ? checked(*literal_, "text") : checked(load(path_), path_ == "-" ? "stdin" : path_);
+    if (!lines_) {
+      send(io, text);
+      return StepStatus::done;
+    }
+    std::istringstream stream(text);
+    for (std::string line; std::getline(stream, line);) {
+      if (!line.empty() && line.back() == '\r') line.pop_back();
+      if (line.find_first_not_of(" \t") != std::string::npos) send(io, line);
+    }
+    return StepStatus::done;
+  }
+
+ private:
+  static void send(StageIo& io, const std::string& utf8) {
+    auto value = std::make_shared<Text>();
+    value->utf8 = utf8;
+    io.push(0, Packet::data<Text>(std::move(value)));
+  }
+
+  std::string path_;
+  std::optional<std::string> literal_;
+  bool lines_;
+};
+
+}  // namespace
+
+void register_read(Registry& registry) {
+  StageSpec spec;
+  spec.name = "text/read";
+  spec.help = "Reads UTF-8 text from a file, standard input (\"-\") or a literal.";
+  spec.outputs = {{"text", {FormatPattern{"text/plain", {}}}, "the text, as one packet (or one per line)", false}};
+  spec.params = {
+      {.name = "path", .type = ParamType::path, .default_value = {}, .help = "file to read; - is standard input"},
+      {.name = "text", .type = ParamType::string, .default_value = {}, .help = "the text itself, instead of a file"},
+      {.name = "lines",
+       .type = ParamType::boolean,
+       .default_value = false,
+       .help = "send every line as a text of its own"}};
+  spec.load = StageLoad::blocking;
+  spec.source_of = "text";
+  spec.suffixes = {".txt", ".md"};
+  spec.validate = [](const Params& params, std::vector<Diagnostic>& found) {
+    if (params.has("path") == params.has("text"))
+      found.push_back({Diagnostic::Severity::error, ErrorCode::config, "text/read",
+                       "expected either `path` or `text`, found both or neither"});
+  };
+  spec.create = [](const CreateContext& context) -> std::shared_ptr<const Stage> {
+    const Params& params = context.params;
+    std::optional<std::string> literal;
+    if (params.has("text")) literal = params.get_string("text");
+    return std::make_shared<const Read>(params.has("path") ? params.get_string("path") : "", literal,
+                                        params.get_bool("lines"));
+  };
+  registry.add_stage(std::move(spec));
+}
+
+}  // namespace morph::text

@@ -1,0 +1,200 @@
+// text/write: a file (written beside itself and renamed when whole) or standard output as it comes.
+//
+// On standard output only what will not change any more is printed: the stable part of a turn that is still spoken, the
+// pieces of an answer; a turn ends with a new line.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <utility>
+
+#include "io/text_document.h"
+#include "morph/error.h"
+#include "morph/registry.h"
+#include "morph/text.h"
+
+namespace morph::text {
+namespace {
+
+/// A new file beside `path` that takes its name when whole; removed otherwise.
+class Replacement {
+ public:
+  explicit Replacement(const std::filesystem::path& path) : path_(path), temporary_(path.string() + ".XXXXXX") {
+    descriptor_ = mkostemp(temporary_.data(), O_CLOEXEC);
+    if (descriptor_ < 0) {
+      temporary_.clear();
+      fail("expected a folder that can be written to");
+    }
+    const mode_t mask = umask(0);
+    umask(mask);
+    fchmod(descriptor_, 0666 & ~mask);
+  }
+  ~Replacement() {
+    if (descriptor_ >= 0) close(descriptor_);
+    if (!temporary_.empty()) unlink(temporary_.c_str());
+  }
+  Replacement(const Replacement&) = delete;
+  Replacement& operator=(const Replacement&) = delete;
+
+  void write_all(std::string_view bytes) {
+    while (!bytes.empty()) {
+      const ssize_t n = ::write(descriptor_, bytes.data(), bytes.size());
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) fail("writing failed");
+      bytes.remove_prefix(static_cast<std::size_t>(n));
+    }
+  }
+  void finish() {
+    const int descriptor = std::exchange(descriptor_, -1);
+    if (close(descriptor) != 0) fail("writing failed");
+    if (rename(temporary_.c_str(), path_.c_str()) != 0) fail("expected to be able to replace the file");
+    temporary_.clear();
+  }
+
+ private:
+  [[noreturn]] void fail(const std::string& message) const {
+    const int code = errno;
+    throw Error(code == ENOSPC || code == EDQUOT ? ErrorCode::resource : ErrorCode::config, path_.string(),
+                fmt::format("{} ({})", message, std::strerror(code)));
+  }
+  std::filesystem::path path_;
+  std::string temporary_;
+  int descriptor_ = -1;
+};
+
+struct WriteState final : StageState {
+  TextDocument document;
+  std::string printed;  ///< of the turn that is still spoken
+  bool mid_line = false;
+  bool in_answer = false;
+  void flush(std::uint64_t epoch) override {
+    document.flush(epoch);
+    if (in_answer) std::fputc('\n', stdout);
+    in_answer = mid_line = false;
+    printed.clear();
+  }
+};
+
+void print(std::string_view bytes) {
+  if (bytes.empty()) return;
+  if (std::fwrite(bytes.data(), 1, bytes.size(), stdout) != bytes.size() || std::fflush(stdout) != 0)
+    throw Error(ErrorCode::resource, "stdout", fmt::format("writing failed ({})", std::strerror(errno)));
+}
+
+class Write final : public SimpleStage<WriteState> {
+ public:
+  Write(std::string path, std::string format, std::string provenance)
+      : path_(std::move(path)), format_(std::move(format)), provenance_(std::move(provenance)) {}
+
+  std::unique_ptr<StageState> open(const OpenContext&) const override { return std::make_unique<WriteState>(); }
+
+  StepStatus step_one(WriteState& state, StageIo& io) const override {
+    const bool streams = path_ == "-" && format_ == "plain";
+    while (io.available(0) > 0) {
+      const Packet packet = io.take(0);
+      if (streams)
+        stream(state, packet.as<Text>());
+      else
+        state.document.add(packet);
+    }
+    if (!io.ended(0)) return StepStatus::need_input;
+    if (streams) {
+      if (state.mid_line) print("\n");
+      return StepStatus::done;
+    }
+    const std::string bytes = render(state.document);
+    if (path_ == "-") {
+      print(bytes);
+    } else {
+      Replacement file(path_);
+      file.write_all(bytes);
+      file.finish();
+    }
+    return StepStatus::done;
+  }
+
+ private:
+  std::string render(const TextDocument& document) const {
+    if (format_ == "json") return document.json(provenance_);
+    if (format_ == "srt" || format_ == "vtt") return document.subtitles(format_ == "vtt");
+    return document.plain();
+  }
+
+  static void stream(WriteState& state, const Text& text) {
+    if (text.answer_end > 0 || text.last_of_answer) {
+      print(text.utf8);
+      if (!text.utf8.empty()) state.mid_line = text.utf8.back() != '\n';
+      state.in_answer = !text.last_of_answer && state.mid_line;
+      if (text.last_of_answer && state.mid_line) {
+        print("\n");
+        state.mid_line = false;
+      }
+      return;
+    }
+    const bool whole = text.turn_state == TurnState::final;
+    std::string_view known(text.utf8);
+    if (!whole) known = known.substr(0, std::min(text.stable_bytes, known.size()));
+    if (known.substr(0, state.printed.size()) == state.printed) {
+      print(known.substr(state.printed.size()));
+    } else if (whole) {  // what was called stable did change: print the turn again rather than a mixture
+      print("\n" + text.utf8);
+    } else {
+      return;
+    }
+    state.printed = std::string(known);
+    state.mid_line = !state.printed.empty() && state.printed.back() != '\n';
+    if (!whole) return;
+    if (state.mid_line) print("\n");
+    state.mid_line = false;
+    state.printed.clear();
+  }
+
+  std::string path_, format_, provenance_;
+};
+
+std::string format_for(const std::string& path, const std::string& asked) {
+  if (asked != "auto") return asked;
+  const std::string suffix = std::filesystem::path(path).extension().string();
+  if (suffix == ".json" || suffix == ".srt" || suffix == ".vtt") return suffix.substr(1);
+  return "plain";
+}
+
+}  // namespace
+
+void register_write(Registry& registry) {
+  StageSpec spec;
+  spec.name = "text/write";
+  spec.help = "Writes text to a file or, as it comes, to standard output (\"-\").";
+  spec.inputs = {
+      {"text", {FormatPattern{"text/plain", {}}, FormatPattern{"text/turns", {}}}, "what is written", false}};
+  spec.params = {{.name = "path",
+                  .type = ParamType::path,
+                  .default_value = std::string("-"),
+                  .help = "file; - is standard output"},
+                 {.name = "format",
+                  .type = ParamType::string,
+                  .default_value = std::string("auto"),
+                  .help = "auto: by the file's suffix; json holds spans, boxes and language",
+                  .choices = {"auto", "plain", "json", "srt", "vtt"}},
+                 {.name = "provenance",
+                  .type = ParamType::string,
+                  .default_value = {},
+                  .help = "how it was made, kept in JSON output"}};
+  spec.load = StageLoad::blocking;
+  spec.sink_of = "text";
+  spec.suffixes = {".txt", ".md", ".json", ".srt", ".vtt"};
+  spec.create = [](const CreateContext& context) -> std::shared_ptr<const Stage> {
+    const Params& params = context.params;
+    const std::string& path = params.get_string("path");
+    return std::make_shared<const Write>(path, format_for(path, params.get_string("format")),
+                                         params.has("provenance") ? params.get_string("provenance") : "");
+  };
+  registry.add_stage(std::move(spec));
+}
+
+}  // namespace morph::text
