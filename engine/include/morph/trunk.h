@@ -201,6 +201,7 @@ class Conversation {
   const ChatPrompt& tags() const { return tags_; }
 
   const Trunk& trunk() const { return *trunk_; }
+  int n_ctx() const { return session_->options().n_ctx; }
   Sequence& sequence() { return *sequence_; }
 
  private:

@@ -1,0 +1,278 @@
+// See chat_state.h.
+#include "chat/chat_state.h"
+
+#include <algorithm>
+
+#include "morph/log.h"
+#include "utf8.h"
+
+namespace morph::text {
+namespace {
+
+constexpr std::size_t kMostWaitingTurns = 4;
+constexpr std::size_t kLeastAhead = 4;  ///< tokens worth a decode of their own
+
+std::uint32_t mixed_seed(std::uint64_t seed, std::uint64_t n) {  // splitmix64's finaliser
+  std::uint64_t x = seed + 0x9E3779B97F4A7C15ull * (n + 1);
+  x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9ull;
+  x = (x ^ (x >> 27)) * 0x94D049BB133111EBull;
+  return static_cast<std::uint32_t>(x ^ (x >> 31));
+}
+
+bool blank(const std::string& text) { return text.find_first_not_of(" \t\r\n") == std::string::npos; }
+
+}  // namespace
+
+ChatState::ChatState(std::shared_ptr<const Trunk> trunk, std::shared_ptr<TrunkSession> session,
+                     const ChatOptions& options, std::span<const std::byte> prefix, std::uint64_t seed)
+    : options_(options),
+      conversation_(std::move(trunk), std::move(session), {options.system, options.max_tokens, options.overflow}),
+      sampler_(conversation_.trunk().make_sampler(options.sampler)),
+      seed_(seed + options.sampler.seed) {
+  if (!prefix.empty()) conversation_.sequence().restore(prefix);
+}
+
+void ChatState::flush(std::uint64_t epoch) {
+  // Our own flushes come back here too: they never name the epoch of the answer that follows them.
+  if (answer_ && answer_->epoch < epoch) {
+    answer_.reset();
+    pending_.clear();
+    revises_.reset();
+  }
+  epoch_ = std::max(epoch_, epoch);
+}
+
+bool ChatState::prepare(StageIo& io, DecodeItem& item, StepStatus& status) {
+  if (failure_) throw *failure_;
+  while (const std::optional<ControlEvent> event = io.next_control())
+    if (event->name == "interrupted") on_interrupted(io, *event);
+  take_input(io);
+  while (!inbox_.empty() && next_turn(io)) {
+  }
+  item.sequence = &conversation_.sequence();
+  if (answer_ && !answer_->done) {
+    if (io.space(0) == 0) {
+      status = StepStatus::output_full;
+      return false;
+    }
+    const std::size_t n = std::min(pending_.size(), static_cast<std::size_t>(options_.prefill_chunk));
+    item.tokens.assign(pending_.begin(), pending_.begin() + static_cast<std::ptrdiff_t>(n));
+    item.outputs = n == pending_.size() ? DecodeItem::Outputs::last : DecodeItem::Outputs::none;
+    return true;
+  }
+  if (!pending_.empty()) {  // ahead of the answer
+    const std::size_t n = std::min(pending_.size(), static_cast<std::size_t>(options_.prefill_chunk));
+    item.tokens.assign(pending_.begin(), pending_.begin() + static_cast<std::ptrdiff_t>(n));
+    item.outputs = DecodeItem::Outputs::none;
+    return true;
+  }
+  status = StepStatus::need_input;
+  if (io.ended(0) && inbox_.empty()) {
+    if (answer_) abandon(io, 0);  // never confirmed
+    status = StepStatus::done;
+  }
+  return false;
+}
+
+void ChatState::accept(StageIo& io, DecodeItem& item) {
+  pending_.erase(pending_.begin(), pending_.begin() + static_cast<std::ptrdiff_t>(item.tokens.size()));
+  if (item.outputs == DecodeItem::Outputs::none || !answer_) return;
+  Answer& answer = *answer_;
+  Token token = kNoToken;
+  try {
+    token = sampler_->sample(item.logits);
+  } catch (const Error& error) {
+    failure_ = error;
+    throw;
+  }
+  if (trunk().ends_generation(token)) return finish(io);
+  ++answer.n_tokens;
+  const std::string shown = answer.filter.add(trunk().piece(token), false);
+  if (!shown.empty()) send(io, shown, false);
+  answer.token_ends.push_back(answer.text.size());
+  const auto n_ctx = static_cast<std::size_t>(conversation_.n_ctx());
+  if (answer.n_tokens >= options_.max_tokens || conversation_.sequence().size() + 1 > n_ctx) {
+    io.metric("answers_cut", 1);
+    return finish(io);
+  }
+  pending_.push_back(token);
+}
+
+void ChatState::take_input(StageIo& io) {
+  while (io.available(0) > 0) {
+    const Text& text = io.peek(0).as<Text>();
+    // A text supersedes earlier ones of the same turn, which ends with a final one. Spoken turns are always taken, so
+    // that a recogniser never waits for an answer.
+    const bool supersedes = !inbox_.empty() && inbox_.back().turn_state != TurnState::final;
+    if (!supersedes && text.pause_index == 0 && inbox_.size() >= kMostWaitingTurns) return;
+    if (supersedes) inbox_.pop_back();
+    inbox_.push_back(text);
+    io.take(0);
+  }
+}
+
+bool ChatState::next_turn(StageIo& io) {
+  if (answer_ && answer_->confirmed && !answer_->done) return false;  // only an interruption ends it early
+  const Text text = inbox_.front();
+  inbox_.pop_front();
+  switch (text.turn_state) {
+    case TurnState::partial:
+      if (answer_) abandon(io, 0);
+      prepare_ahead(text);
+      break;
+    case TurnState::tentative:
+      if (answer_) abandon(io, text.pause_index);
+      if (options_.speculate && !blank(text.utf8))
+        start(io, text, false);
+      else
+        prepare_ahead(text);
+      break;
+    case TurnState::final:
+      if (answer_ && answer_->user == text.utf8 && answer_->epoch == text.pause_index) {
+        answer_->confirmed = true;
+        if (answer_->done) commit();
+      } else {
+        if (answer_) abandon(io, text.pause_index);
+        if (!blank(text.utf8)) start(io, text, true);
+      }
+      break;
+  }
+  return true;
+}
+
+void ChatState::start(StageIo& io, const Text& turn, bool confirmed) {
+  answer_.emplace();
+  answer_->user = turn.utf8;
+  answer_->confirmed = confirmed;
+  answer_->epoch = turn.pause_index > 0 ? turn.pause_index : epoch_;
+  epoch_ = std::max(epoch_, answer_->epoch);
+  restart_prompt();
+  io.metric("prompt_tokens", static_cast<double>(pending_.size()));
+}
+
+/// The answer begins (again) with what the messages are now.
+void ChatState::restart_prompt() {
+  Answer& answer = *answer_;
+  pending_ = conversation_.align(conversation_.prompt(answer.user));
+  const ChatPrompt& tags = conversation_.tags();
+  answer.filter = AnswerFilter(tags.thinking_start, tags.thinking_end);
+  answer.text.clear();
+  answer.token_ends.clear();
+  answer.n_tokens = 0;
+  answer.done = false;
+  sampler_->reset(mixed_seed(seed_, n_answers_));
+}
+
+/// Takes a speculative answer back: what was sent of it is flushed, what was decoded of it stays as long as it is of
+/// use.
+void ChatState::abandon(StageIo& io, std::uint64_t next_pause) {
+  const Answer answer = std::move(*answer_);
+  answer_.reset();
+  pending_.clear();
+  if (!answer.first_sequence) return;
+  io.metric("answers_abandoned", 1);
+  if (next_pause == answer.epoch) {  // within one pause there is no higher epoch to flush with
+    revises_ = answer.first_sequence;
+    return;
+  }
+  epoch_ = std::max(epoch_, answer.epoch + 1);
+  io.push(0, Packet::flush(answer.epoch + 1));
+}
+
+void ChatState::commit() {
+  Answer& answer = *answer_;
+  said_.valid = false;
+  ++n_answers_;
+  if (options_.history) {
+    conversation_.add({"user", answer.user});
+    if (!blank(answer.text)) {
+      conversation_.add({"assistant", answer.text});
+      said_ = {answer.epoch, std::move(answer.token_ends), true};
+    }
+  }
+  answer_.reset();
+}
+
+void ChatState::on_interrupted(StageIo& io, const ControlEvent& event) {
+  const std::int64_t reported = event.values.has("heard_bytes") ? event.values.get_int("heard_bytes") : 0;
+  const auto heard = static_cast<std::size_t>(std::max<std::int64_t>(reported, 0));
+  const auto cut = [&](const std::vector<std::size_t>& ends) {
+    const auto found = std::lower_bound(ends.begin(), ends.end(), heard);
+    return found == ends.end() ? heard : heard == 0 ? 0 : *found;
+  };
+  if (answer_ && answer_->confirmed && answer_->epoch == event.epoch) {
+    answer_->text.resize(utf8_boundary(answer_->text, cut(answer_->token_ends)));
+    pending_.clear();
+    commit();
+    io.metric("answers_interrupted", 1);
+    epoch_ = std::max(epoch_, event.epoch + 1);
+    io.push(0, Packet::flush(epoch_));
+    return;
+  }
+  if (!said_.valid || said_.epoch != event.epoch) return;
+  const std::size_t before = conversation_.messages().empty() ? 0 : conversation_.messages().back().content.size();
+  const std::size_t kept = cut(said_.token_ends);
+  if (kept >= before) return;
+  conversation_.truncate_last(kept);
+  said_.valid = false;
+  io.metric("answers_interrupted", 1);
+  if (answer_) {  // it was made for a listener who had heard more
+    if (answer_->first_sequence) revises_ = answer_->first_sequence;
+    answer_->first_sequence.reset();
+    restart_prompt();
+    return;
+  }
+  epoch_ = std::max(epoch_, event.epoch + 1);
+  io.push(0, Packet::flush(epoch_));
+}
+
+/// Decodes what will be at the front of the prompt whatever the speaker says next.
+void ChatState::prepare_ahead(const Text& partial) {
+  pending_.clear();
+  if (options_.strict) return;
+  const bool whole = partial.turn_state != TurnState::partial;
+  std::size_t stable = whole ? partial.utf8.size() : std::min(partial.stable_bytes, partial.utf8.size());
+  if (!whole)
+    stable = partial.utf8.find_last_of(' ', stable) == std::string::npos ? 0 : partial.utf8.find_last_of(' ', stable);
+  const std::string known = partial.utf8.substr(0, stable);
+  // What two different continuations share does not depend on the continuation.
+  const std::vector<Token> one = conversation_.prompt(known + " a"), other = conversation_.prompt(known + " Zu 1");
+  const auto shared =
+      static_cast<std::size_t>(std::mismatch(one.begin(), one.end(), other.begin(), other.end()).first - one.begin());
+  const std::vector<Token> held = conversation_.sequence().tokens();
+  const auto common = static_cast<std::size_t>(
+      std::mismatch(one.begin(), one.begin() + static_cast<std::ptrdiff_t>(shared), held.begin(), held.end()).first -
+      one.begin());
+  if (shared < common + kLeastAhead) return;
+  const std::size_t kept = conversation_.sequence().roll_back(common);
+  pending_.assign(one.begin() + static_cast<std::ptrdiff_t>(kept), one.begin() + static_cast<std::ptrdiff_t>(shared));
+}
+
+void ChatState::finish(StageIo& io) {
+  send(io, answer_->filter.add("", true), true);
+  answer_->done = true;
+  pending_.clear();
+  io.metric("answer_tokens", answer_->n_tokens);
+  if (answer_->confirmed) commit();
+}
+
+void ChatState::send(StageIo& io, std::string utf8, bool last) {
+  Answer& answer = *answer_;
+  answer.text += utf8;
+  auto piece = std::make_shared<Text>();
+  piece->utf8 = std::move(utf8);
+  piece->answer_end = answer.text.size();
+  piece->last_of_answer = last;
+  piece->pause_index = answer.epoch;
+  Packet packet = Packet::data<Text>(std::move(piece));
+  packet.epoch = answer.epoch;
+  if (revises_) {
+    packet.kind = PacketKind::revise;
+    packet.since = *revises_;
+    revises_.reset();
+  }
+  const std::uint64_t sequence = io.push(0, std::move(packet));
+  if (!answer.first_sequence) answer.first_sequence = sequence;
+}
+
+}  // namespace morph::text

@@ -1,0 +1,195 @@
+// text/chat: answers turns with a language model. One step is one decode over all its conversations, of any run.
+#include <algorithm>
+#include <limits>
+
+#include "chat/chat_state.h"
+#include "morph/error.h"
+#include "morph/log.h"
+#include "morph/registry.h"
+#include "morph/text.h"
+#include "morph/trunk.h"
+
+namespace morph::text {
+namespace {
+
+constexpr int kMaxBatch = 8;
+constexpr std::string_view kSystem = "You are a helpful AI assistant. Answer in one short sentence.";
+
+class Chat final : public Stage {
+ public:
+  Chat(std::shared_ptr<const Trunk> trunk, const SessionOptions& session, ChatOptions options)
+      : trunk_(std::move(trunk)), session_(trunk_->open_session(session)), options_(std::move(options)) {
+    warm_up();
+  }
+
+  std::unique_ptr<StageState> open(const OpenContext& context) const override {
+    return std::make_unique<ChatState>(trunk_, session_, options_, prefix_, context.seed);
+  }
+
+  void step(std::span<StepItem> batch) const override {
+    std::vector<DecodeItem> items;
+    std::vector<std::size_t> owners;
+    for (std::size_t i = 0; i < batch.size(); ++i) {
+      DecodeItem item;
+      batch[i].status = StepStatus::ready;
+      if (!state_of(batch[i]).prepare(*batch[i].io, item, batch[i].status)) continue;
+      items.push_back(std::move(item));
+      owners.push_back(i);
+    }
+    if (items.empty()) return;
+    session_->decode(items);
+    std::optional<Error> failure;
+    for (std::size_t i = 0; i < items.size(); ++i) {
+      StepItem& owner = batch[owners[i]];
+      try {
+        state_of(owner).accept(*owner.io, items[i]);
+      } catch (const Error& error) {  // the others keep what was decoded for them
+        failure = error;
+      }
+    }
+    if (failure) throw *failure;
+  }
+
+ private:
+  static ChatState& state_of(StepItem& item) { return static_cast<ChatState&>(*item.state); }
+
+  /// Decodes what every conversation begins with, once: a new one starts from the saved state. It is also what brings
+  /// the weights into memory before the first question.
+  void warm_up() {
+    Conversation conversation(trunk_, session_, {options_.system, options_.max_tokens, options_.overflow});
+    const std::vector<Token> one = conversation.prompt("a"), other = conversation.prompt("Zu 1");
+    const auto shared = std::mismatch(one.begin(), one.end(), other.begin(), other.end()).first - one.begin();
+    DecodeItem item;
+    item.sequence = &conversation.sequence();
+    item.tokens.assign(one.begin(), one.begin() + shared);
+    if (item.tokens.empty()) return;
+    item.outputs = DecodeItem::Outputs::none;
+    session_->decode({&item, 1});
+    prefix_ = conversation.sequence().save();
+  }
+
+  std::shared_ptr<const Trunk> trunk_;
+  std::shared_ptr<TrunkSession> session_;
+  ChatOptions options_;
+  std::vector<std::byte> prefix_;
+};
+
+SessionOptions session_options(const Params& params, int n_threads) {
+  SessionOptions session;
+  session.n_ctx = static_cast<int>(params.get_int("n_ctx"));
+  session.max_sequences = static_cast<int>(params.get_int("max_runs"));
+  session.n_threads = n_threads;
+  session.strict = params.get_bool("strict");
+  return session;
+}
+
+ChatOptions chat_options(const Params& params) {
+  ChatOptions options;
+  options.system = params.get_string("system");
+  options.max_tokens = static_cast<int>(params.get_int("max_tokens"));
+  options.history = params.get_bool("history");
+  options.strict = params.get_bool("strict");
+  options.speculate = params.get_bool("speculate") && !options.strict;
+  options.sampler.temperature = static_cast<float>(params.get_double("temperature"));
+  options.sampler.top_k = static_cast<int>(params.get_int("top_k"));
+  options.sampler.top_p = static_cast<float>(params.get_double("top_p"));
+  options.sampler.min_p = static_cast<float>(params.get_double("min_p"));
+  options.sampler.repeat_penalty = static_cast<float>(params.get_double("repeat_penalty"));
+  options.sampler.seed = static_cast<std::uint32_t>(params.get_int("seed"));
+  options.overflow =
+      params.get_string("overflow") == "error" ? Conversation::Overflow::error : Conversation::Overflow::drop_oldest;
+  return options;
+}
+
+ParamSpec text_param(std::string name, std::string value, std::string help, std::vector<std::string> choices = {}) {
+  return {.name = std::move(name),
+          .type = ParamType::string,
+          .default_value = std::move(value),
+          .help = std::move(help),
+          .choices = std::move(choices)};
+}
+ParamSpec whole_param(std::string name, std::int64_t value, std::string help, double min, double max) {
+  return {.name = std::move(name),
+          .type = ParamType::integer,
+          .default_value = value,
+          .help = std::move(help),
+          .min = min,
+          .max = max};
+}
+ParamSpec real_param(std::string name, double value, std::string help, double min, double max) {
+  return {.name = std::move(name),
+          .type = ParamType::number,
+          .default_value = value,
+          .help = std::move(help),
+          .min = min,
+          .max = max};
+}
+ParamSpec switch_param(std::string name, bool value, std::string help) {
+  return {.name = std::move(name), .type = ParamType::boolean, .default_value = value, .help = std::move(help)};
+}
+
+std::vector<ParamSpec> chat_params() {
+  return {
+      text_param("model", "smollm2-135m-instruct", "language model: a name in the models folder, or a GGUF file"),
+      text_param("system", std::string(kSystem), "what the model is told to be"),
+      whole_param("max_tokens", 256, "an answer is cut after this many tokens", 1, 1 << 20),
+      real_param("temperature", 0.0, "0: always the likeliest word; higher: more varied", 0, 10),
+      whole_param("top_k", 40, "draw among this many tokens; 0: all", 0, 1 << 20),
+      real_param("top_p", 0.95, "draw among the likeliest that make up this probability", 0, 1),
+      real_param("min_p", 0.05, "leave out what is less likely than this share of the likeliest", 0, 1),
+      real_param("repeat_penalty", 1.1, "above 1: avoids repeating words", 0.1, 10),
+      whole_param("seed", 0, "for temperatures above 0; added to the run's seed", 0,
+                  std::numeric_limits<std::uint32_t>::max()),
+      whole_param("n_ctx", 2048, "tokens of conversation the model can look back on", 64, 1 << 24),
+      switch_param("history", true, "later turns of a run know the earlier ones"),
+      switch_param("speculate", true, "prepare an answer at a pause, before the turn is known to be over"),
+      switch_param("strict", false, "same answer whatever runs beside and however packets arrive; slower"),
+      text_param("overflow", "drop_oldest", "when the conversation outgrows n_ctx: forget the oldest turns, or fail",
+                 {"drop_oldest", "error"}),
+      whole_param("max_runs", 64, "most conversations open at once", 1, 256)};
+}
+
+}  // namespace
+
+void register_chat(Registry& registry) {
+  StageSpec spec;
+  spec.name = "text/chat";
+  spec.help = "Answers turns of a conversation with a language model, as the words come.";
+  spec.inputs = {{"turns",
+                  {FormatPattern{"text/turns", {}}, FormatPattern{"text/plain", {}}},
+                  "what was said or typed; every text is a turn",
+                  false}};
+  spec.outputs = {{"text", {FormatPattern{"text/plain", {}}}, "the answers, in pieces", false}};
+  spec.params = chat_params();
+  spec.load = StageLoad::heavy;
+  spec.max_batch = kMaxBatch;
+  spec.devices = {"cpu", "cuda", "vulkan"};
+  spec.validate = [](const Params& params, std::vector<Diagnostic>& found) {
+    if (params.get_int("max_tokens") >= params.get_int("n_ctx"))
+      found.push_back({Diagnostic::Severity::error, ErrorCode::config, "max_tokens",
+                       "expected less than n_ctx (" + std::to_string(params.get_int("n_ctx")) + "), found " +
+                           std::to_string(params.get_int("max_tokens"))});
+  };
+  spec.estimate = [](const ResolveContext& context) {
+    const TrunkOptions trunk{context.find_model(context.params.get_string("model")), context.device, {}};
+    Estimate estimate = estimate_trunk(trunk, session_options(context.params, 1));
+    estimate.longest_step_ms = 250.0;
+    estimate.packet_bytes = sizeof(Text) + 16;
+    return estimate;
+  };
+  spec.create = [](const CreateContext& context) -> std::shared_ptr<const Stage> {
+    const Params& params = context.params;
+    TrunkOptions options{context.find_model(params.get_string("model")), context.device,
+                         [&](double fraction) { context.progress(fraction, "language model"); }};
+    auto trunk = context.models.get_as<Trunk>(trunk_key(options), [&] { return load_trunk(options); });
+    if (!trunk->info().has_template)
+      throw Error(ErrorCode::weights, context.where,
+                  "expected a model with a chat template, found none in " + trunk->info().file.string() +
+                      "; choose an instruction-tuned model");
+    return std::make_shared<const Chat>(std::move(trunk), session_options(params, context.n_threads),
+                                        chat_options(params));
+  };
+  registry.add_stage(std::move(spec));
+}
+
+}  // namespace morph::text
