@@ -1,0 +1,197 @@
+// See compile.h.
+#include "graph/compile.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <optional>
+#include <utility>
+
+#include "base/nearest.h"
+#include "graph/flatten.h"
+#include "graph/memory_plan.h"
+#include "graph/negotiate.h"
+#include "graph/topology.h"
+
+namespace morph {
+namespace {
+
+using Diagnostics = std::vector<Diagnostic>;
+
+bool has_error(const Diagnostics& diagnostics) {
+  return std::any_of(diagnostics.begin(), diagnostics.end(),
+                     [](const Diagnostic& each) { return each.severity == Diagnostic::Severity::error; });
+}
+
+bool can_use(const StageSpec& spec, const DeviceInfo& device) {
+  return std::find(spec.devices.begin(), spec.devices.end(), device.kind) != spec.devices.end() ||
+         std::find(spec.devices.begin(), spec.devices.end(), device.id) != spec.devices.end();
+}
+
+std::string kinds_of(const StageSpec& spec) {
+  std::string text;
+  for (const std::string& kind : spec.devices) text += (text.empty() ? "" : ", ") + kind;
+  return text;
+}
+
+/// Chooses a device for every node. A document's `executor` binds its stage; then the options' device; then the
+/// planner: the first of the machine's accelerators that the stage can use (never an NPU unasked), else the CPU.
+class DeviceChooser {
+ public:
+  DeviceChooser(const CompileOptions& options, const CompileEnvironment& environment, Diagnostics& diagnostics)
+      : options_(options), environment_(environment), diagnostics_(diagnostics) {}
+
+  std::vector<std::string> run(const FlatGraph& graph, const std::string& pipeline) {
+    const DeviceInfo* asked = nullptr;
+    if (!options_.device.empty()) asked = find(options_.device, pipeline);
+    std::vector<std::string> chosen;
+    bool used = false;
+    for (const FlatNode& node : graph.nodes) {
+      chosen.push_back(node.spec == nullptr ? "cpu" : choose(node, asked));
+      used = used || (node.spec != nullptr && asked != nullptr && chosen.back() == asked->id);
+    }
+    if (asked != nullptr && !used && !has_error(diagnostics_))
+      report(pipeline,
+             fmt::format("device \"{}\" was asked for, but no stage of this pipeline can use it; leave it out",
+                         options_.device));
+    return chosen;
+  }
+
+ private:
+  void report(const std::string& where, std::string message) {
+    diagnostics_.push_back({Diagnostic::Severity::error, ErrorCode::device, where, std::move(message)});
+  }
+
+  const DeviceInfo* find(const std::string& id_or_kind, const std::string& where) {
+    for (const DeviceInfo& device : environment_.devices)
+      if (device.id == id_or_kind) return &device;
+    for (const DeviceInfo& device : environment_.devices)
+      if (device.kind == id_or_kind) return &device;
+    std::vector<std::string> ids;
+    for (const DeviceInfo& device : environment_.devices) ids.push_back(device.id);
+    report(where, fmt::format("device \"{}\" was asked for, but this machine has none{}", id_or_kind,
+                              suggest(id_or_kind, ids)));
+    return nullptr;
+  }
+
+  std::string choose(const FlatNode& node, const DeviceInfo* asked) {
+    const StageSpec& spec = *node.spec;
+    if (!node.executor.empty()) {
+      const DeviceInfo* device = find(node.executor, node.where);
+      if (device == nullptr) return "cpu";
+      if (!can_use(spec, *device))
+        report(node.where, fmt::format("executor \"{}\" was asked for, but {} runs on {} only", node.executor,
+                                       spec.name, kinds_of(spec)));
+      return device->id;
+    }
+    if (asked != nullptr) {
+      if (can_use(spec, *asked)) return asked->id;
+      if (spec.load == StageLoad::heavy)
+        report(node.where,
+               fmt::format("device \"{}\" was asked for, but {} runs on {} only; ask for another device, or give this "
+                           "stage an \"executor\" in the pipeline",
+                           options_.device, spec.name, kinds_of(spec)));
+      return "cpu";
+    }
+    constexpr std::array<std::string_view, 2> kAccelerators{"cuda", "vulkan"};
+    for (const std::string_view kind : kAccelerators)
+      for (const DeviceInfo& device : environment_.devices)
+        if (device.kind == kind && can_use(spec, device)) return device.id;
+    for (const DeviceInfo& device : environment_.devices)
+      if (device.kind == "cpu" && can_use(spec, device)) return device.id;
+    if (options_.device.empty())
+      report(node.where,
+             fmt::format("{} runs on {} only, and this machine has no such device", spec.name, kinds_of(spec)));
+    return "cpu";
+  }
+
+  const CompileOptions& options_;
+  const CompileEnvironment& environment_;
+  Diagnostics& diagnostics_;
+};
+
+Estimate estimate(const PlanNode& node, const Params& params, const CompileEnvironment& environment) {
+  if (node.spec == nullptr || !node.spec->estimate) return {};
+  std::vector<const Format*> inputs;
+  for (const std::optional<Format>& input : node.inputs) inputs.push_back(input ? &*input : nullptr);
+  return node.spec->estimate(ResolveContext{params, inputs, environment.find_model, node.device});
+}
+
+void estimate_all(Plan& plan, const CompileEnvironment& environment, Diagnostics& diagnostics) {
+  for (PlanNode& node : plan.nodes) {
+    const std::string where = plan.name + "/" + node.name;
+    try {
+      node.estimate = estimate(node, node.params, environment);
+    } catch (const Error& error) {
+      diagnostics.push_back({Diagnostic::Severity::error, error.code(), where, error.what()});
+    } catch (const std::exception& error) {  // an edge: a stage's own code, or the file system's
+      diagnostics.push_back({Diagnostic::Severity::error, ErrorCode::internal, where,
+                             fmt::format("{} could not say what it needs: {}", node.spec->name, error.what())});
+    }
+  }
+}
+
+void plan_the_memory(Plan& plan, const CompileEnvironment& environment, Diagnostics& diagnostics) {
+  const Plan* const one[] = {&plan};
+  plan.memory = plan_memory(one, environment.process_memory);
+  const std::uint64_t asked = plan.options.memory_budget, machine = environment.memory_limit;
+  const bool budget = asked > 0 && (machine == 0 || asked <= machine);
+  plan.memory.budget = budget ? asked : machine;
+  for (Diagnostic& each :
+       check_memory(plan, plan.memory.budget, budget ? "the memory budget" : "what this machine has available",
+                    environment.devices,
+                    [&](const PlanNode&node, const Params&params) { return estimate(node, params, environment); }))
+    diagnostics.push_back(std::move(each));
+}
+
+CompileResult finish(std::shared_ptr<Plan> plan, Diagnostics diagnostics) {
+  CompileResult result;
+  if (!has_error(diagnostics)) {
+    for (const Diagnostic& each : diagnostics) plan->notes.push_back(each);
+    result.plan = std::move(plan);
+  }
+  result.diagnostics = std::move(diagnostics);
+  return result;
+}
+
+}  // namespace
+
+CompileResult compile_pipeline(const Pipeline& pipeline, const CompileOptions& options,
+                               const CompileEnvironment& environment) {
+  Diagnostics diagnostics;
+  auto plan = std::make_shared<Plan>();
+  plan->name = pipeline.name;
+  plan->source = pipeline;
+  plan->options = options;
+  plan->n_threads = options.n_threads > 0 ? std::min(options.n_threads, environment.n_threads) : environment.n_threads;
+  FlatGraph graph = flatten(pipeline, options, environment.registry, environment.library, diagnostics);
+  if (const std::string cycle = find_cycle(graph); !cycle.empty()) {
+    diagnostics.push_back({Diagnostic::Severity::error, ErrorCode::pipeline, pipeline.name,
+                           "a pipeline may not have a cycle: " + cycle +
+                               "; cut it, or declare the link that carries feedback with \"delay\": true"});
+    return finish(std::move(plan), std::move(diagnostics));
+  }
+  if (has_error(diagnostics)) return finish(std::move(plan), std::move(diagnostics));
+  plan->culled = cull(graph);
+  for (const std::string& name : plan->culled)
+    diagnostics.push_back({Diagnostic::Severity::note, ErrorCode::pipeline, pipeline.name + "/" + name,
+                           "left out: no output and no sink depends on it"});
+  if (graph.nodes.empty()) {
+    diagnostics.push_back({Diagnostic::Severity::error, ErrorCode::pipeline, pipeline.name,
+                           "nothing reads what this pipeline makes; give it an output or a sink"});
+    return finish(std::move(plan), std::move(diagnostics));
+  }
+  const std::vector<std::string> devices = DeviceChooser(options, environment, diagnostics).run(graph, pipeline.name);
+  Negotiated negotiated =
+      negotiate(graph, NegotiateContext{environment.registry, environment.find_model, options.feed_formats, devices},
+                diagnostics);
+  plan->nodes = std::move(negotiated.nodes);
+  plan->links = std::move(negotiated.links);
+  if (has_error(diagnostics)) return finish(std::move(plan), std::move(diagnostics));
+  estimate_all(*plan, environment, diagnostics);
+  plan_the_memory(*plan, environment, diagnostics);
+  return finish(std::move(plan), std::move(diagnostics));
+}
+
+}  // namespace morph

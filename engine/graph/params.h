@@ -1,0 +1,21 @@
+// Parameters checked against their specs: types, ranges, choices, required ones, unknown names.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "morph/error.h"
+#include "morph/stage.h"
+
+namespace morph {
+
+/// The complete parameters of a stage: `given` over the spec's defaults. Appends a diagnostic for each wrong one, at
+/// `where`/name, and then calls the spec's own validation when there were none. A parameter without a value is null.
+Params complete_params(const StageSpec& spec, const std::map<std::string, Value>& given, const std::string& where,
+                       std::vector<Diagnostic>& diagnostics);
+
+/// Why `value` cannot be `param`; empty when it can.
+std::string why_not(const ParamSpec& param, const Value& value);
+
+}  // namespace morph
