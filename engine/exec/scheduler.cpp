@@ -296,8 +296,6 @@ void Scheduler::complete(const Step& step, const std::vector<StepResult>& result
     const Graph& graph = step.items[i].graph;
     GraphNode& node = *step.items[i].node;
     const StepResult& result = results[i];
-    --graph->n_running;
-    node.phase = NodePhase::idle;
     node.alone = false;
     node.last = result.status;
     ++node.metrics.steps;
@@ -329,8 +327,10 @@ void Scheduler::complete(const Step& step, const std::vector<StepResult>& result
     node.io.controls.clear();
 
     if (result.error && !graph->over()) fail(*graph, result.error, now);
+    --graph->n_running;
+    node.phase = NodePhase::idle;
     if (result.status == StepStatus::done || node.abandoned || graph->over()) {
-      if (node.phase == NodePhase::idle) finish_node(graph, node, now);
+      finish_node(graph, node, now);
     } else {
       refresh(graph, node, now);
     }
@@ -344,8 +344,6 @@ void Scheduler::retry_singly(const Step& step, StreamTime now) {
   for (const Step::Item& item : step.items) {
     const Graph& graph = item.graph;
     GraphNode& node = *item.node;
-    --graph->n_running;
-    node.phase = NodePhase::idle;
     node.alone = true;
     node.io.undo();
     for (ControlEvent& event : node.io.controls) node.controls.push_back(std::move(event));
@@ -353,6 +351,8 @@ void Scheduler::retry_singly(const Step& step, StreamTime now) {
     return_inputs(graph, node, now);
     node.events |= kWakeEvent;
     node.last = StepStatus::ready;
+    --graph->n_running;
+    node.phase = NodePhase::idle;
     if (graph->over() || node.abandoned) {
       finish_node(graph, node, now);
     } else {
