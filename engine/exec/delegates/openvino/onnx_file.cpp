@@ -148,4 +148,10 @@ OnnxFileHead read_onnx_head(const std::filesystem::path& file) {
   return parse_onnx(mapping.bytes(), file.string());
 }
 
+bool contains(const std::filesystem::path& file, std::string_view word) {
+  const FileMapping mapping(file);
+  const auto bytes = mapping.bytes();
+  return ::memmem(bytes.data(), bytes.size(), word.data(), word.size()) != nullptr;
+}
+
 }  // namespace morph::openvino

@@ -8,6 +8,7 @@
 #include <map>
 #include <span>
 #include <string>
+#include <string_view>
 
 namespace morph::openvino {
 
@@ -20,5 +21,7 @@ struct OnnxFileHead {
 OnnxFileHead parse_onnx(std::span<const std::byte> bytes, const std::string& where);
 /// The same on a file, which is mapped, not read.
 OnnxFileHead read_onnx_head(const std::filesystem::path& file);
+/// Whether the file's bytes contain `word` (an operator's name). Throws Error{weights} for an unreadable file.
+bool contains(const std::filesystem::path& file, std::string_view word);
 
 }  // namespace morph::openvino
