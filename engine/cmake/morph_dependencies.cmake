@@ -26,9 +26,13 @@ add_library(morph_opencv INTERFACE)
 target_include_directories(morph_opencv SYSTEM INTERFACE "${MORPH_OPENCV_INCLUDE}")
 foreach(part imgcodecs imgproc core)
   find_library(MORPH_OPENCV_${part} opencv_${part} REQUIRED)
-  target_link_libraries(morph_opencv INTERFACE "${MORPH_OPENCV_${part}}")
 endforeach()
+target_link_libraries(morph_opencv INTERFACE "${MORPH_OPENCV_imgproc}" "${MORPH_OPENCV_core}")
 add_library(morph::opencv ALIAS morph_opencv)
+# The codecs (with GDAL behind them) are linked by a module only.
+add_library(morph_opencv_codecs INTERFACE)
+target_link_libraries(morph_opencv_codecs INTERFACE morph_opencv "${MORPH_OPENCV_imgcodecs}")
+add_library(morph::opencv_codecs ALIAS morph_opencv_codecs)
 
 # morph_ask_setup(VARIABLE TITLE SCRIPT ARGUMENTS...): what a set-up script prints, when VARIABLE was not given.
 function(morph_ask_setup variable title script)

@@ -87,11 +87,26 @@ function(morph_finish_modalities)
   foreach(name IN LISTS MORPH_MODALITIES)
     morph_add_library(morph_${name}
       FOLDERS modalities/${name}
-      EXCLUDE "/modalities/${name}/[^/]*\\.cpp$"
+      EXCLUDE "/modalities/${name}/([^/]*|modules/[^/]*)\\.cpp$"
       PRIVATE_INCLUDE modalities/${name} engine
       LINK morph_engine morph_tensor morph_openvino morph_${name}_api ${payloads}
       LINK_PRIVATE ${MORPH_MODALITY_APIS} ${MORPH_MODALITY_${name}_LINK} fmt::fmt spdlog::spdlog
       nlohmann_json::nlohmann_json)
+    # modules/X.cpp: a shared library of its own, loaded when first needed (engine/base/loaded_module.h).
+    file(GLOB modules CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/modalities/${name}/modules/*.cpp")
+    foreach(source IN LISTS modules)
+      get_filename_component(module "${source}" NAME_WE)
+      add_library(morph_${module} MODULE "${source}")
+      target_include_directories(morph_${module} PRIVATE "${PROJECT_SOURCE_DIR}/modalities/${name}"
+        "${PROJECT_SOURCE_DIR}/engine/include")
+      target_link_libraries(morph_${module} PRIVATE morph_options ${MORPH_MODULE_${module}_LINK})
+      set_target_properties(morph_${module} PROPERTIES LIBRARY_OUTPUT_DIRECTORY "${CMAKE_RUNTIME_OUTPUT_DIRECTORY}/modules"
+        CXX_VISIBILITY_PRESET hidden)
+      set_property(GLOBAL APPEND PROPERTY MORPH_MODULES morph_${module})
+      if(TARGET morph_${name})
+        add_dependencies(morph_${name} morph_${module})
+      endif()
+    endforeach()
   endforeach()
 endfunction()
 

@@ -1,0 +1,55 @@
+// Loading of modules by dlopen. See loaded_module.h.
+#include "base/loaded_module.h"
+
+#include <dlfcn.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <vector>
+
+#include "morph/error.h"
+
+namespace morph {
+namespace {
+
+std::vector<std::filesystem::path> folders() {
+  std::vector<std::filesystem::path> list;
+  if (const char* chosen = std::getenv("MORPH_MODULES")) list.emplace_back(chosen);
+  std::error_code failed;
+  const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", failed);
+  if (!failed) {
+    list.push_back(program.parent_path() / "modules");
+    list.push_back(program.parent_path().parent_path() / "lib" / "morph");
+  }
+  return list;
+}
+
+}  // namespace
+
+LoadedModule::LoadedModule(const std::string& name) : name_(name) {
+  const std::string file = "libmorph_" + name + ".so";
+  std::string looked;
+  for (const auto& folder : folders()) {
+    const std::filesystem::path candidate = folder / file;
+    if (!std::filesystem::exists(candidate)) {
+      looked += (looked.empty() ? "" : ", ") + folder.string();
+      continue;
+    }
+    handle_ = dlopen(candidate.c_str(), RTLD_NOW | RTLD_LOCAL);
+    if (handle_ == nullptr)
+      throw Error(ErrorCode::config, candidate.string(), std::string("cannot be loaded: ") + dlerror());
+    return;
+  }
+  throw Error(ErrorCode::config, file,
+              "the module was not found in " + looked + "; build all targets, or set MORPH_MODULES");
+}
+
+LoadedModule::~LoadedModule() = default;  // libraries with threads of their own do not survive dlclose
+
+void* LoadedModule::address(const std::string& symbol) const {
+  void* found = dlsym(handle_, symbol.c_str());
+  if (found == nullptr) throw Error(ErrorCode::internal, name_, "the module lacks " + symbol);
+  return found;
+}
+
+}  // namespace morph

@@ -1,0 +1,64 @@
+// Image files. See image_file.h.
+#include "io/image_file.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <fstream>
+#include <iostream>
+
+#include "base/loaded_module.h"
+#include "io/codec_interface.h"
+
+namespace morph::image {
+namespace {
+
+constexpr std::size_t kMostBytes = std::size_t{1} << 30;
+constexpr std::int64_t kMostPixels = std::int64_t{1} << 28;
+
+std::uint8_t* allocate(void* user, int width, int height, int channels) {
+  auto& image = *static_cast<Image*>(user);
+  if (width <= 0 || height <= 0 || static_cast<std::int64_t>(width) * height > kMostPixels) return nullptr;
+  image.width = width;
+  image.height = height;
+  image.channels = channels;
+  image.pixels.resize(static_cast<std::size_t>(width) * static_cast<std::size_t>(height) *
+                      static_cast<std::size_t>(channels));
+  return image.pixels.data();
+}
+
+}  // namespace
+
+std::vector<std::byte> read_bytes(const std::string& path) {
+  std::ifstream file;
+  if (path != "-") {
+    file.open(path, std::ios::binary);
+    if (!file) throw Error(ErrorCode::config, path, "expected an image file, found none that can be opened");
+  }
+  std::istream& in = path == "-" ? std::cin : file;
+  std::vector<std::byte> bytes;
+  std::vector<char> block(1 << 18);
+  while (in.read(block.data(), static_cast<std::streamsize>(block.size())) || in.gcount() > 0) {
+    const auto got = std::as_bytes(std::span(block.data(), static_cast<std::size_t>(in.gcount())));
+    bytes.insert(bytes.end(), got.begin(), got.end());
+    if (bytes.size() > kMostBytes)
+      throw Error(ErrorCode::resource, path, "expected at most 1 GiB of image, found more");
+  }
+  return bytes;
+}
+
+std::shared_ptr<const Image> decode_file(std::span<const std::byte> bytes, const std::string& where) {
+  if (bytes.empty()) throw Error(ErrorCode::format, where, "expected an image, found an empty file");
+  static const LoadedModule codecs("image_codecs");  // one load per process; dlopen counts anyway
+  auto* decode = codecs.function<MorphImageDecode>("morph_image_decode_v1");
+  auto image = std::make_shared<Image>();
+  const MorphImageSink sink{image.get(), allocate};
+  std::array<char, 256> message{};
+  if (decode(reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size(), &sink, message.data(),
+             message.size()) != 0)
+    throw Error(ErrorCode::format, where,
+                fmt::format("expected a PNG, JPEG, WebP, BMP, TIFF or PNM image, but {}", message.data()));
+  return image;
+}
+
+}  // namespace morph::image

@@ -1,0 +1,59 @@
+// image/read: an image file as one packet of RGB pixels.
+#include "io/image_file.h"
+#include "morph/registry.h"
+
+namespace morph::image {
+namespace {
+
+struct ReadState final : StageState {
+  bool sent = false;
+};
+
+class Read final : public SimpleStage<ReadState> {
+ public:
+  explicit Read(std::string path) : path_(std::move(path)) {}
+  std::unique_ptr<StageState> open(const OpenContext&) const override { return std::make_unique<ReadState>(); }
+  StepStatus step_one(ReadState& state, StageIo& io) const override {
+    if (state.sent) return StepStatus::done;
+    if (io.space(0) == 0) return StepStatus::output_full;
+    state.sent = true;
+    io.push(0, Packet::data<Image>(decode_file(read_bytes(path_), path_ == "-" ? "standard input" : path_)));
+    return StepStatus::done;
+  }
+
+ private:
+  std::string path_;
+};
+
+}  // namespace
+
+void register_read(Registry& registry) {
+  StageSpec spec;
+  spec.name = "image/read";
+  spec.help = "Reads an image file (PNG, JPEG, WebP, BMP, TIFF, PNM) as RGB pixels.";
+  spec.outputs = {{"image",
+                   {FormatPattern{"image/pixels", {{"channels", Constraint::is(std::int64_t{3})}}}},
+                   "the image, upright",
+                   false}};
+  spec.params = {{.name = "path",
+                  .type = ParamType::path,
+                  .default_value = {},
+                  .help = "file to read; - is standard input",
+                  .required = true}};
+  spec.load = StageLoad::blocking;
+  spec.source_of = "image";
+  spec.suffixes = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".pgm", ".ppm"};
+  spec.estimate = [](const ResolveContext&) {
+    Estimate estimate;
+    estimate.runtime = 90u << 20;  // OpenCV's codecs with what they link, measured
+    estimate.runtime_key = "opencv-codecs";
+    estimate.packet_bytes = 12u << 20;
+    return estimate;
+  };
+  spec.create = [](const CreateContext& context) -> std::shared_ptr<const Stage> {
+    return std::make_shared<const Read>(context.params.get_string("path"));
+  };
+  registry.add_stage(std::move(spec));
+}
+
+}  // namespace morph::image
