@@ -353,6 +353,7 @@ Estimate estimate_onnx(const std::filesystem::path& file, const OnnxOptions& opt
   // Measured (resident bytes beyond the bare process): runtime 45 MB; Silero, PP-OCR and a Piper voice 1.9 times the
   // file, 2.6 times at the peak of loading; Kokoro with dynamically quantised integers, which are unfolded to F32, 12
   // times.
+  Estimate estimate;
   const bool unfolds = contains(file, "DynamicQuantize");
   estimate.weights = unfolds ? size * 12 : size * 2;
   estimate.weights_key = key_of(file, options);
