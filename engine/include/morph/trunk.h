@@ -102,7 +102,7 @@ struct DecodeItem {
   // Filled in by decode():
   std::vector<float> logits;             // [n_vocab, n_outputs]
   std::vector<float> final_hidden;       // [d_model, n_outputs], with SessionOptions::final_hidden
-  std::vector<std::vector<float>> taps;  // per tap [d_model, n]
+  std::vector<std::vector<float>> taps;  // per tap [d_model, n]; after the last layer [d_model, n_outputs]
 };
 
 struct SessionOptions {

@@ -73,7 +73,7 @@ void LlamaSession::decode(std::span<DecodeItem> items) {
     item.final_hidden.clear();
     item.taps.assign(options_.taps.size(), {});
   }
-  const bool alone = options_.strict || !options_.taps.empty();
+  const bool alone = options_.strict || taps();
   const auto most = static_cast<std::size_t>(options_.n_batch);
   try {
     for (;;) {
@@ -136,7 +136,7 @@ void LlamaSession::decode_parts(std::span<const Part> parts) {
                                                               : 0;
       }
       if (!embeddings) tokens.push_back(item.tokens[at]);
-      ids.push_back(part.slot);
+      ids.push_back(id_of(part.slot));
       id_pointers[row] = &ids.back();
       outputs.push_back(wants_output(item, at, length) ? 1 : 0);
       slot.tokens.push_back(embeddings ? kNoToken : item.tokens[at]);
@@ -154,7 +154,9 @@ void LlamaSession::decode_parts(std::span<const Part> parts) {
   batch.seq_id = id_pointers.data();
   batch.logits = outputs.data();
   tapped_.assign(options_.taps.size(), {});
-  const std::int32_t status = llama_decode(context_.get(), batch);
+  normed_.clear();
+  const auto computing = pool_->lock();
+  const std::int32_t status = llama_decode(context_of(parts.front().slot), batch);
   if (status == 0) return;
   if (status == 2) throw Error(ErrorCode::cancelled, "decode", "stopped by the abort function");
   if (status == 1) throw Error(ErrorCode::resource, "decode", "no free place in the cache; raise n_ctx");
@@ -164,6 +166,7 @@ void LlamaSession::decode_parts(std::span<const Part> parts) {
 }
 
 void LlamaSession::collect(std::span<const Part> parts) {
+  llama_context* context = context_of(parts.front().slot);
   const TrunkInfo& info = trunk_->info();
   std::int32_t row = 0;
   for (const Part& part : parts) {
@@ -171,16 +174,14 @@ void LlamaSession::collect(std::span<const Part> parts) {
     const std::size_t length = length_of(item, info.d_model);
     for (std::size_t k = 0; k < part.n; ++k, ++row) {
       if (!wants_output(item, part.begin + k, length)) continue;
-      const float* logits = llama_get_logits_ith(context_.get(), row);  // [n_vocab]
+      const float* logits = llama_get_logits_ith(context, row);  // [n_vocab]
       if (logits == nullptr) throw Error(ErrorCode::internal, "decode", "libllama returned no logits");
       item.logits.insert(item.logits.end(), logits, logits + info.n_vocab);
-      if (!options_.final_hidden) continue;
-      const float* hidden = llama_get_embeddings_ith(context_.get(), row);  // [d_model]
-      if (hidden == nullptr) throw Error(ErrorCode::internal, "decode", "libllama returned no hidden state");
-      item.final_hidden.insert(item.final_hidden.end(), hidden, hidden + info.d_model);
     }
   }
   // With taps there is one part per decode.
+  auto& hidden = parts.front().item->final_hidden;
+  hidden.insert(hidden.end(), normed_.begin(), normed_.end());
   for (std::size_t t = 0; t < tapped_.size(); ++t) {
     auto& tap = parts.front().item->taps[t];
     tap.insert(tap.end(), tapped_[t].begin(), tapped_[t].end());
@@ -191,16 +192,20 @@ bool LlamaSession::on_tensor(ggml_tensor* tensor, bool ask, void* self) {
   auto& session = *static_cast<LlamaSession*>(self);
   constexpr std::string_view prefix = "l_out-";
   const std::string_view name(tensor->name);
-  if (name.substr(0, prefix.size()) != prefix) return !ask;
-  int layer = -1;
-  std::from_chars(name.data() + prefix.size(), name.data() + name.size(), layer);
-  const auto found = std::find(session.options_.taps.begin(), session.options_.taps.end(), layer);
-  if (found == session.options_.taps.end()) return !ask;
-  if (ask) return true;
-  auto& out = session.tapped_[static_cast<std::size_t>(found - session.options_.taps.begin())];
-  const std::size_t before = out.size();
-  out.resize(before + static_cast<std::size_t>(ggml_nelements(tensor)));
-  ggml_backend_tensor_get(tensor, out.data() + before, 0, ggml_nbytes(tensor));
+  std::vector<float>* out = nullptr;
+  if (session.options_.final_hidden && name == "result_norm") out = &session.normed_;
+  if (name.substr(0, prefix.size()) == prefix) {
+    int layer = -1;
+    std::from_chars(name.data() + prefix.size(), name.data() + name.size(), layer);
+    const std::vector<int>& taps = session.options_.taps;
+    const auto found = std::find(taps.begin(), taps.end(), layer);
+    if (found != taps.end()) out = &session.tapped_[static_cast<std::size_t>(found - taps.begin())];
+  }
+  if (ask) return out != nullptr;
+  if (out == nullptr) return true;
+  const std::size_t before = out->size();
+  out->resize(before + static_cast<std::size_t>(ggml_nelements(tensor)));
+  ggml_backend_tensor_get(tensor, out->data() + before, 0, ggml_nbytes(tensor));
   return true;
 }
 

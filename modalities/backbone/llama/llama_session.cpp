@@ -1,8 +1,7 @@
 // Sequences of a session: slots, growth, fork, rollback, save and restore. The decode itself is in llama_decode.cpp.
 //
 // A new slot beyond the context's size makes a context of twice the size and moves the live sequences there by their
-// saved state, so that memory follows the number of open sequences. Forks copy saved state too: libllama's own copy
-// between streams moves the whole stream, used or not.
+// saved state, so that memory follows the number of open sequences.
 #include "llama/llama_session.h"
 
 #include <fmt/format.h>
@@ -10,6 +9,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "llama/runtime.h"
 #include "morph/error.h"
 
 namespace morph::backbone {
@@ -30,7 +30,7 @@ int padded(int n_ctx) { return (n_ctx + 255) / 256 * 256; }
 }  // namespace
 
 LlamaSession::LlamaSession(std::shared_ptr<const LlamaTrunk> trunk, const SessionOptions& options)
-    : trunk_(std::move(trunk)), options_(options), pool_(std::max(options.n_threads, 1)) {
+    : trunk_(std::move(trunk)), options_(options), pool_(tensor::shared_threadpool(std::max(options.n_threads, 1))) {
   const auto check = [](bool good, const char* name, int value, const char* expected) {
     if (!good) throw Error(ErrorCode::config, name, fmt::format("expected {}, found {}", expected, value));
   };
@@ -41,40 +41,63 @@ LlamaSession::LlamaSession(std::shared_ptr<const LlamaTrunk> trunk, const Sessio
   check(options_.max_outputs > 0, "max_outputs", options_.max_outputs, "1 or more");
   for (int tap : options_.taps) check(tap >= 0 && tap < trunk_->info().n_layer, "taps", tap, "a layer of the model");
   options_.n_threads = std::max(options_.n_threads, 1);
-  make_context(1);
+  contexts_.push_back(make_context(1));
+  slots_.resize(1);
 }
 
-void LlamaSession::make_context(int n_slots) {
-  context_.reset();
+ContextHandle LlamaSession::make_context(int n_slots) const {
   llama_context_params params = llama_context_default_params();
   params.n_ctx = static_cast<std::uint32_t>(padded(options_.n_ctx) * n_slots);
   params.n_batch = params.n_ubatch = static_cast<std::uint32_t>(options_.n_batch);
   params.n_seq_max = static_cast<std::uint32_t>(n_slots);
   params.n_outputs_max = static_cast<std::uint32_t>(std::max(options_.max_outputs, n_slots));
   params.n_threads = params.n_threads_batch = options_.n_threads;
-  params.kv_unified = false;
-  params.swa_full = true;  // a pruned window could not be rolled back
+  params.kv_unified = true;  // states of sequences then fit contexts of any size
+  params.swa_full = true;    // a pruned window could not be rolled back
   params.no_perf = true;
-  params.embeddings = options_.final_hidden;
   if (options_.f32_cache) {
     params.type_k = params.type_v = GGML_TYPE_F32;
     params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_DISABLED;
   }
-  if (!options_.taps.empty()) {
+  if (taps()) {  // libllama's own embeddings output would compute logits of every position
     params.cb_eval = on_tensor;
-    params.cb_eval_user_data = this;
+    params.cb_eval_user_data = const_cast<LlamaSession*>(this);
   }
   params.abort_callback = on_abort;
-  params.abort_callback_data = this;
-  context_.reset(llama_init_from_model(trunk_->model(), params));
-  if (!context_)
+  params.abort_callback_data = const_cast<LlamaSession*>(this);
+  ContextHandle context(llama_init_from_model(trunk_->model(), params));
+  if (!context)
     throw Error(
         ErrorCode::resource, trunk_->info().file.string(),
         fmt::format("no memory for {} sequence(s) of {} positions ({} MiB of keys and values each); lower n_ctx "
                     "or the number of sequences",
                     n_slots, options_.n_ctx, backbone::cache_bytes(trunk_->header(), options_) >> 20));
-  if (pool_.get() != nullptr) llama_attach_threadpool(context_.get(), pool_.get(), pool_.get());
-  slots_.resize(static_cast<std::size_t>(n_slots));
+  if (pool_->get() != nullptr) llama_attach_threadpool(context.get(), pool_->get(), pool_->get());
+  return context;
+}
+
+void LlamaSession::grow() {
+  const auto n_now = slots_.size();
+  if (options_.strict) {
+    contexts_.push_back(make_context(1));
+    slots_.emplace_back();
+    return;
+  }
+  std::vector<std::vector<std::uint8_t>> states;
+  for (std::size_t i = 0; i < n_now; ++i) states.push_back(state_of(static_cast<int>(i)));
+  const std::size_t n_more = std::min(2 * n_now, static_cast<std::size_t>(options_.max_sequences));
+  const auto move_to = [&](std::size_t n) {
+    contexts_.front().reset();  // before the next one takes its memory
+    contexts_.front() = make_context(static_cast<int>(n));
+    for (std::size_t i = 0; i < n_now; ++i) set_state(static_cast<int>(i), states[i]);
+  };
+  try {
+    move_to(n_more);
+  } catch (const Error&) {  // go on with what there was
+    move_to(n_now);
+    throw;
+  }
+  slots_.resize(n_more);
 }
 
 int LlamaSession::take_slot() {
@@ -90,17 +113,7 @@ int LlamaSession::take_slot() {
         ErrorCode::resource, "sequences",
         fmt::format("expected at most {} open sequences, found one more; wait for a run to end or raise the limit",
                     options_.max_sequences));
-  std::vector<std::vector<std::uint8_t>> states;
-  for (int i = 0; i < n_now; ++i) states.push_back(state_of(i));
-  const int n_more = std::min(2 * n_now, options_.max_sequences);
-  try {
-    make_context(n_more);
-  } catch (const Error&) {  // go on with what there was
-    make_context(n_now);
-    for (int i = 0; i < n_now; ++i) set_state(i, states[static_cast<std::size_t>(i)]);
-    throw;
-  }
-  for (int i = 0; i < n_now; ++i) set_state(i, states[static_cast<std::size_t>(i)]);
+  grow();
   slots_[static_cast<std::size_t>(n_now)].used = true;
   return n_now;
 }
@@ -112,7 +125,7 @@ std::unique_ptr<Sequence> LlamaSession::open() {
 
 void LlamaSession::close(int slot) {
   std::scoped_lock lock(mutex_);
-  llama_memory_seq_rm(llama_get_memory(context_.get()), slot, -1, -1);
+  llama_memory_seq_rm(llama_get_memory(context_of(slot)), id_of(slot), -1, -1);
   slots_[static_cast<std::size_t>(slot)] = Slot{};
 }
 
@@ -128,14 +141,14 @@ std::vector<Token> LlamaSession::tokens(int slot) const {
 
 std::vector<std::uint8_t> LlamaSession::state_of(int slot) const {
   if (slots_[static_cast<std::size_t>(slot)].tokens.empty()) return {};
-  std::vector<std::uint8_t> state(llama_state_seq_get_size(context_.get(), slot));
-  state.resize(llama_state_seq_get_data(context_.get(), state.data(), state.size(), slot));
+  std::vector<std::uint8_t> state(llama_state_seq_get_size(context_of(slot), id_of(slot)));
+  state.resize(llama_state_seq_get_data(context_of(slot), state.data(), state.size(), id_of(slot)));
   return state;
 }
 
 void LlamaSession::set_state(int slot, std::span<const std::uint8_t> state) {
   if (state.empty()) return;
-  if (llama_state_seq_set_data(context_.get(), state.data(), state.size(), slot) == 0)
+  if (llama_state_seq_set_data(context_of(slot), state.data(), state.size(), id_of(slot)) == 0)
     throw Error(ErrorCode::format, "sequence state",
                 "libllama refuses these bytes; they are damaged or another model's");
 }
@@ -143,7 +156,10 @@ void LlamaSession::set_state(int slot, std::span<const std::uint8_t> state) {
 std::unique_ptr<Sequence> LlamaSession::fork(int slot) {
   std::scoped_lock lock(mutex_);
   const int copy = take_slot();  // may move everything: state is taken afterwards
-  set_state(copy, state_of(slot));
+  if (options_.strict)
+    set_state(copy, state_of(slot));
+  else  // shares the cells
+    llama_memory_seq_cp(llama_get_memory(context_of(slot)), id_of(slot), id_of(copy), -1, -1);
   slots_[static_cast<std::size_t>(copy)] = slots_[static_cast<std::size_t>(slot)];
   return std::make_unique<LlamaSequence>(shared_from_this(), copy);
 }
@@ -159,9 +175,9 @@ std::size_t LlamaSession::roll_back_locked(int slot, std::size_t n) {
   // Elements that share a position (image patches under multi-axis RoPE) go together.
   const llama_pos from = state.positions[n];
   while (n > 0 && state.positions[n - 1] >= from) --n;
-  llama_memory_t memory = llama_get_memory(context_.get());
-  if (n == 0 || !llama_memory_seq_rm(memory, slot, from, -1)) {
-    llama_memory_seq_rm(memory, slot, -1, -1);
+  llama_memory_t memory = llama_get_memory(context_of(slot));
+  if (n == 0 || !llama_memory_seq_rm(memory, id_of(slot), from, -1)) {
+    llama_memory_seq_rm(memory, id_of(slot), -1, -1);
     n = 0;
   }
   state.tokens.resize(n);

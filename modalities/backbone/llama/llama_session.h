@@ -1,5 +1,5 @@
-// The TrunkSession on libllama: one llama_context whose sequence slots are handed out. Every slot has a cache stream of
-// its own, so what one sequence computes does not depend on where its neighbours' cells lie.
+// The TrunkSession on libllama. Sequences share one llama_context, so that they are decoded together; a strict session
+// gives each a context of its own, where nothing a neighbour does can change the order of a sum.
 #pragma once
 
 #include <atomic>
@@ -10,8 +10,8 @@
 
 #include "llama/handles.h"
 #include "llama/llama_trunk.h"
-#include "llama/runtime.h"
 #include "morph/trunk.h"
+#include "tensor/threads.h"
 
 namespace morph::backbone {
 
@@ -48,7 +48,12 @@ class LlamaSession final : public TrunkSession, public std::enable_shared_from_t
     std::size_t begin = 0, n = 0;
   };
 
-  void make_context(int n_slots);
+  ContextHandle make_context(int n_sequences) const;
+  llama_context* context_of(int slot) const {
+    return contexts_[options_.strict ? static_cast<std::size_t>(slot) : 0].get();
+  }
+  llama_seq_id id_of(int slot) const { return options_.strict ? 0 : slot; }
+  void grow();
   int take_slot();  ///< grows the context when all slots are used
   std::vector<std::uint8_t> state_of(int slot) const;
   void set_state(int slot, std::span<const std::uint8_t> state);
@@ -56,17 +61,19 @@ class LlamaSession final : public TrunkSession, public std::enable_shared_from_t
   int check(const DecodeItem& item) const;
   void decode_parts(std::span<const Part> parts);
   void collect(std::span<const Part> parts);
+  bool taps() const { return !options_.taps.empty() || options_.final_hidden; }
   static bool on_tensor(ggml_tensor* tensor, bool ask, void* self);
   static bool on_abort(void* self);
 
   std::shared_ptr<const LlamaTrunk> trunk_;
   SessionOptions options_;
-  ThreadPool pool_;
+  std::shared_ptr<tensor::ThreadPool> pool_;
   mutable std::mutex mutex_;
   std::vector<Slot> slots_;
   std::function<bool()> abort_;
   std::vector<std::vector<float>> tapped_;  ///< per tap, of the decode that is running
-  ContextHandle context_;                   ///< last: freed before the pool it uses
+  std::vector<float> normed_;               ///< its final hidden states, one row per output
+  std::vector<ContextHandle> contexts_;     ///< one, or one per slot; last: freed before the pool they use
 };
 
 class LlamaSequence final : public Sequence {

@@ -9,6 +9,7 @@
 
 #include "llama/runtime.h"
 #include "morph/error.h"
+#include "tensor/backend.h"
 
 namespace morph {
 namespace backbone {
@@ -131,7 +132,8 @@ std::string trunk_key(const TrunkOptions& options) {
 std::shared_ptr<const Trunk> load_trunk(const TrunkOptions& options) {
   const std::filesystem::path file = backbone::find_gguf(options.path);
   backbone::GgufHeader header = backbone::read_gguf_header(file);
-  ggml_backend_dev_t device = backbone::find_device(options.device);
+  backbone::ensure_runtime();
+  ggml_backend_dev_t device = tensor::find_device(options.device);
   const bool on_cpu = ggml_backend_dev_type(device) == GGML_BACKEND_DEVICE_TYPE_CPU;
   std::array<ggml_backend_dev_t, 2> devices{on_cpu ? nullptr : device, nullptr};
 
