@@ -1,0 +1,56 @@
+// POSIX side of MappedFile.
+#include "tensor/weights/mapped_file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "morph/error.h"
+
+namespace morph::tensor {
+namespace {
+
+[[noreturn]] void fail(const std::filesystem::path& file, const std::string& expected) {
+  throw Error(ErrorCode::weights, file.string(), expected + ": " + std::strerror(errno));
+}
+
+}  // namespace
+
+MappedFile::MappedFile(const std::filesystem::path& file) {
+  const int descriptor = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) fail(file, "expected a readable file of weights");
+  struct stat status {};
+  const bool known = ::fstat(descriptor, &status) == 0;
+  if (!known || !S_ISREG(status.st_mode) || status.st_size <= 0) {
+    ::close(descriptor);
+    throw Error(ErrorCode::weights, file.string(),
+                "expected a regular file with content, found an empty or special one; fetch the model again");
+  }
+  const auto size = static_cast<std::size_t>(status.st_size);
+  void* address = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, descriptor, 0);
+  const int saved = errno;
+  ::close(descriptor);
+  if (address == MAP_FAILED) {
+    errno = saved;
+    fail(file, "expected to map the file into memory");
+  }
+  bytes_ = {static_cast<const std::byte*>(address), size};
+}
+
+MappedFile::~MappedFile() {
+  if (!bytes_.empty()) ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
+}
+
+MappedFile::MappedFile(MappedFile&& other) noexcept : bytes_(std::exchange(other.bytes_, {})) {}
+
+MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
+  std::swap(bytes_, other.bytes_);
+  return *this;
+}
+
+}  // namespace morph::tensor
