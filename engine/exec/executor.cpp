@@ -170,6 +170,10 @@ void Executors::Core::run_step(std::unique_lock<std::mutex>& lock, Step& step, c
     scheduler_.complete(step, results, ended);
   }
   dispatch();
+  lock.unlock();  // these may be the last references to a run and its models
+  step.items.clear();
+  step.stage.reset();
+  lock.lock();
 }
 
 }  // namespace morph::exec

@@ -51,6 +51,7 @@ void RunImpl::wait_until_quiescent(std::unique_lock<std::mutex>& lock) {
 void RunImpl::start() {
   {
     const std::lock_guard lock(core_->mutex());
+    if (graph_->state == RunState::cancelled && !starting_) return;
     if (graph_->state != RunState::idle || starting_)
       throw Error(ErrorCode::config, graph_->plan->name, "the run was started already; create another one");
     starting_ = true;

@@ -109,11 +109,11 @@ std::shared_ptr<StubStage> joining_stage(std::function<std::int64_t(const std::v
 }
 
 std::shared_ptr<StubStage> splitting_stage() {
-  return std::make_shared<StubStage>([](StubState&, StageIo& io) {
+  return std::make_shared<StubStage>([](StubState& state, StageIo& io) {
     if (io.available(0) > 0) {
-      const std::int64_t value = number_of(io.peek(0));
-      const int port = value % 2 == 0 ? 0 : 1;
+      const int port = static_cast<int>(state.counter % 2);
       if (io.space(port) == 0) return StepStatus::output_full;
+      ++state.counter;
       io.push(port, io.take(0));
       return StepStatus::ready;
     }

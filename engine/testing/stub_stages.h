@@ -54,7 +54,7 @@ std::shared_ptr<StubStage> counting_stage(std::int64_t count, std::int64_t first
 std::shared_ptr<StubStage> mapping_stage(std::function<std::int64_t(std::int64_t)> change);
 /// Takes one number from every input and sends combine(numbers); done when any input ended.
 std::shared_ptr<StubStage> joining_stage(std::function<std::int64_t(const std::vector<std::int64_t>&)> combine);
-/// Sends even numbers to output 0 and odd ones to output 1.
+/// Sends what it takes to output 0 and output 1 in turn.
 std::shared_ptr<StubStage> splitting_stage();
 /// Appends every number it takes to `into` (one thread at a time: the stage's).
 std::shared_ptr<StubStage> collecting_stage(std::shared_ptr<std::vector<std::int64_t>> into);
