@@ -8,10 +8,11 @@
 namespace morph::text {
 namespace {
 
-constexpr std::array<std::string_view, 34> kAbbreviations = {
-    "mr", "mrs", "ms",   "dr",  "prof", "sr",     "jr",  "st",  "mt",  "rev", "gen", "col",
-    "lt", "sgt", "capt", "gov", "sen",  "rep",    "vs",  "no",  "fig", "eq",  "vol", "pp",
-    "al", "inc", "ltd",  "co",  "dept", "approx", "e.g", "i.e", "cf",  "est"};
+constexpr std::array<std::string_view, 29> kAbbreviations = {
+    "mr",  "mrs", "ms",  "dr", "prof", "sr",  "jr",  "st", "mt",   "rev",    "gen", "col", "lt", "sgt", "capt",
+    "gov", "sen", "rep", "vs", "al",   "inc", "ltd", "co", "dept", "approx", "e.g", "i.e", "cf", "est"};
+/// Abbreviations in front of a number only.
+constexpr std::array<std::string_view, 5> kNumberAbbreviations = {"no", "fig", "eq", "vol", "pp"};
 /// May end a sentence too: decided by what follows.
 constexpr std::array<std::string_view, 6> kMaybeAbbreviations = {"etc", "a.m", "p.m", "u.s", "u.k", "e.u"};
 /// A clause may end before these.
@@ -80,6 +81,7 @@ bool is_abbreviation(std::string_view text, std::size_t at, char next) {
   const std::string word = lower(text.substr(begin, at - begin));
   if (word.empty()) return false;
   if (contains(kAbbreviations, word)) return true;
+  if (contains(kNumberAbbreviations, word)) return is_digit(next);
   if (contains(kMaybeAbbreviations, word)) return !std::isupper(static_cast<unsigned char>(next));
   if (word.size() == 1 && is_letter(word[0]))
     return word != "i" && std::isupper(static_cast<unsigned char>(text[begin])) != 0;
@@ -122,7 +124,9 @@ std::size_t ClauseSplitter::find_end(bool whole) const {
       if (!known && !whole) return 0;
       if (known && is_space(text[end])) {
         const std::size_t next = after_space(end);
-        if (next == text.size() && !whole && text[at] == '.' && is_abbreviation(text, at, 'a')) return 0;
+        if (next == text.size() && !whole && text[at] == '.' &&
+            (is_abbreviation(text, at, 'a') || is_abbreviation(text, at, '1')))
+          return 0;
         const char first_of_next = next < text.size() ? text[next] : '\0';
         if (mark == Mark::sentence && !(text[at] == '.' && is_abbreviation(text, at, first_of_next))) return next;
         if (mark == Mark::comma && n_words >= comma_words) return next;
