@@ -71,6 +71,7 @@ LogLevel level_from_environment() {
 /// Hands lines to the host's function, or to stderr while there is none.
 class HostSink final : public spdlog::sinks::base_sink<std::mutex> {
  public:
+  HostSink() { terminal_.set_pattern("%H:%M:%S.%e %^%l%$ %v"); }
   void set(std::function<void(LogLevel, std::string_view)> host) {
     const std::lock_guard<std::mutex> lock(mutex_);
     host_ = std::move(host);
@@ -94,7 +95,6 @@ struct LogState {
   spdlog::logger logger{"morph", sink};
 
   LogState() {
-    logger.set_pattern("%H:%M:%S.%e %^%l%$ %v");
     logger.set_level(to_spdlog(level_from_environment()));
     logger.flush_on(spdlog::level::warn);
   }

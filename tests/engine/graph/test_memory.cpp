@@ -1,0 +1,110 @@
+// The memory plan's arithmetic, budgets and what they suggest.
+#include <catch2/catch.hpp>
+
+#include "engine/graph/compile_fixture.h"
+#include "graph/memory_plan.h"
+#include "registry/admission.h"
+
+using namespace morph;
+using namespace morph::testing;
+using Catch::Contains;
+
+namespace {
+const std::string kTwo = document(
+    R"("one": {"stage": "sound/hear", "params": {"model": "m"}}, "two": {"stage": "sound/hear", "params": {"model": "m", "beams": 2}},
+       "join": {"stage": "words/join"})",
+    R"("one.words -> join.a", {"from": "two.words", "to": "join.b", "queue": 2})",
+    R"("inputs": {"sound": {"type": "sound", "to": ["one.sound", "two.sound"]}}, "outputs": {"out": {"type": "words", "from": "join.out"}}, )");
+}  // namespace
+
+TEST_CASE("weights and libraries count once, sessions and queues each", "[unit]") {
+  Compiler compiler;
+  compiler.environment.process_memory = 7'000'000;
+  const auto plan = compiler.plan(kTwo);
+  const MemoryPlan& memory = plan->memory;
+  CHECK(memory.process == 7'000'000);
+  CHECK(memory.runtimes == 20'000'000);
+  CHECK(memory.weights == 400'000'000);
+  CHECK(memory.sessions == 8'000'000 + 2'000'000);
+  CHECK(memory.scratch == 6'000'000);
+  CHECK(memory.links == 8 * 4096 * 3 + 8 * 1000 + 2 * 1000);
+  CHECK(memory.load_peak == 10'000'000);
+  CHECK(memory.total() == 7'000'000 + 20'000'000 + 400'000'000 + 10'000'000 + 6'000'000 + memory.links);
+  CHECK(memory.by_device.empty());
+}
+
+TEST_CASE("the total is the larger of loading and running", "[unit]") {
+  MemoryPlan memory;
+  memory.process = 1;
+  memory.weights = 10;
+  memory.load_peak = 100;
+  memory.sessions = 5;
+  CHECK(memory.total() == 111);
+  memory.load_peak = 2;
+  CHECK(memory.total() == 16);
+  memory.weights = ~std::uint64_t{0};
+  CHECK(memory.total() == ~std::uint64_t{0});
+}
+
+TEST_CASE("the two largest loads may be under way at once", "[unit]") {
+  StageSpec spec = declared("a");
+  Plan plan;
+  for (const std::uint64_t peak : {5, 30, 20, 10}) {
+    PlanNode node;
+    node.spec = &spec;
+    node.estimate.load_peak = peak;
+    plan.nodes.push_back(node);
+  }
+  const Plan* const one[] = {&plan};
+  CHECK(plan_memory(one, 0).load_peak == 50);
+}
+
+TEST_CASE("a budget is refused before anything loads, with the needs and what would fit", "[unit]") {
+  Compiler compiler;
+  compiler.options.memory_budget = 200'000'000;
+  const CompileResult result = compiler.compile(kHear);
+  CHECK(result.plan == nullptr);
+  const std::string text = text_of(result);
+  CHECK_THAT(text, Contains("[resource]") && Contains("the memory budget is 191 MiB"));
+  CHECK_THAT(text, Contains("hear: 392 MiB (weights 381 MiB, session 7.6 MiB, scratch 2.9 MiB)"));
+  CHECK_THAT(text, Contains("What would fit: a budget of at least 431") && Contains("hear.precision=\"q8\""));
+  compiler.options.params = {{"hear.precision", Value{std::string("q8")}}};
+  CHECK(compiler.compile(kHear).plan != nullptr);
+  compiler.options = {};
+  compiler.environment.memory_limit = 100'000'000;
+  CHECK_THAT(text_of(compiler.compile(kHear)), Contains("what this machine has available is 95 MiB"));
+}
+
+TEST_CASE("a device's memory is its own", "[unit]") {
+  Compiler compiler;
+  compiler.environment.devices.push_back({"cuda:0", "cuda", "GPU", 1 << 30, 1 << 30, "ggml"});
+  const auto plan = compiler.plan(kHear);
+  CHECK(plan->memory.weights == 0);
+  CHECK(plan->memory.by_device.at("cuda:0") == 400'000'000 + 8'000'000 + 3'000'000);
+  compiler.environment.devices.back().free_bytes = 1000;
+  CHECK_THAT(text_of(compiler.compile(kHear)), Contains("needs 392 MiB on device cuda:0 (GPU), which has 1000 B free"));
+}
+
+TEST_CASE("admission adds up live plans and forgets ended ones", "[unit]") {
+  Compiler compiler;
+  compiler.options.memory_budget = 460'000'000;
+  const auto plan = compiler.plan(kHear);
+  auto admission = std::make_shared<Admission>();
+  auto first = admission->enter(admission, plan, 0, 0);
+  auto second = admission->enter(admission, plan, 0, 0);  // the weights are shared: only a session more
+  auto third = admission->enter(admission, plan, 0, 0);
+  CHECK_THROWS_WITH(admission->enter(admission, plan, 0, 0),
+                    Contains("this run and the 3 live ones together need") && Contains("the limit is 439 MiB"));
+  second.reset();
+  CHECK_NOTHROW(admission->enter(admission, plan, 0, 0));
+  CHECK_THROWS_AS(admission->enter(admission, plan, 0, 1000), Error);
+  admission.reset();  // tickets keep it
+  first.reset();
+}
+
+TEST_CASE("bytes print in few digits", "[unit]") {
+  CHECK(to_bytes_text(0) == "0");
+  CHECK(to_bytes_text(1000) == "1000 B");
+  CHECK(to_bytes_text(1536) == "1.5 KiB");
+  CHECK(to_bytes_text(std::uint64_t{20} << 30) == "20 GiB");
+}
