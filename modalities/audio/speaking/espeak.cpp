@@ -25,6 +25,7 @@ namespace {
 
 constexpr std::string_view kWhere = "audio/speak";
 constexpr int kTimeoutMs = 20000;
+constexpr std::size_t kBytesPerMs = 10;  // espeak-ng makes phonemes of far more than 10 kB a second
 
 class FileHandle {
  public:
@@ -129,14 +130,17 @@ void drain(FileHandle& handle, std::string& out) {
 
 /// Writes `text` and reads both outputs until the child closes them.
 void exchange(Pipes& pipes, std::string_view text, std::string& out, std::string& complaints) {
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(kTimeoutMs);
+  const auto limit = std::chrono::milliseconds(kTimeoutMs + text.size() / kBytesPerMs);
+  const auto deadline = std::chrono::steady_clock::now() + limit;
   while (pipes.from_child.get() >= 0 || pipes.errors.get() >= 0) {
     // poll() ignores negative handles.
     std::array<pollfd, 3> waits{
         {{pipes.from_child.get(), POLLIN, 0}, {pipes.errors.get(), POLLIN, 0}, {pipes.to_child.get(), POLLOUT, 0}}};
     const auto left =
         std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
-    if (left.count() <= 0) throw failure(ErrorCode::resource, "espeak-ng did not answer within 20 s; it was stopped");
+    if (left.count() <= 0)
+      throw failure(ErrorCode::resource,
+                    "espeak-ng did not answer within " + std::to_string(limit.count() / 1000) + " s; it was stopped");
     if (::poll(waits.data(), waits.size(), static_cast<int>(left.count())) < 0 && errno != EINTR)
       throw failure(ErrorCode::resource, std::string("waiting for espeak-ng: ") + std::strerror(errno));
     if (waits[0].revents != 0) drain(pipes.from_child, out);

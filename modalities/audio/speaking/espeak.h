@@ -19,7 +19,7 @@ class EspeakProgram {
 
   /// IPA with stress marks, one line per clause, language switches "(en)" removed. `voice` is an espeak voice name
   /// ("en-us"). Throws Error{config}: the program is not installed, the voice is unknown; Error{resource}: it does not
-  /// answer within 20 s or cannot be started.
+  /// answer within 20 s (more for long texts) or cannot be started.
   std::vector<std::string> clauses(std::string_view text, std::string_view voice) const;
 
  private:

@@ -1,7 +1,8 @@
 // The scoring form "wer-en" v1 and word error counts.
 //
 // Steps: apostrophes and hyphens unified; the English number rules turn digits into words; lower case; hyphens become
-// spaces; everything but letters, digits and inner apostrophes goes; American spellings and joined forms by table.
+// spaces; everything but letters, digits and inner apostrophes goes; spelled letters are joined; American spellings by
+// table.
 #include <unicode/locid.h>
 #include <unicode/unistr.h>
 
@@ -68,6 +69,21 @@ std::vector<std::string> words_of(const std::string& text) {
   return words;
 }
 
+/// "p", "m" is "pm": recognisers write spelled letters in one.
+std::vector<std::string> joined_letters(std::vector<std::string> words) {
+  std::vector<std::string> joined;
+  bool after_letter = false;
+  for (std::string& word : words) {
+    const bool letter = word.size() == 1;
+    if (letter && after_letter)
+      joined.back() += word;
+    else
+      joined.push_back(std::move(word));
+    after_letter = letter;
+  }
+  return joined;
+}
+
 SpeechRules letter_rules() {
   return SpeechRules({
       fixed_rule("apostrophe", R"([’‘ʼ])", "'"),
@@ -88,7 +104,7 @@ std::string scoring_text(std::string_view transcript) {
   std::string lowered;
   icu::UnicodeString::fromUTF8(spelled).toLower(icu::Locale::getUS()).toUTF8String(lowered);
   std::string out;
-  for (const std::string& word : words_of(lowered)) {
+  for (const std::string& word : joined_letters(words_of(lowered))) {
     const auto found = spellings().find(word);
     const std::string& kept = found == spellings().end() ? word : found->second;
     if (kept.empty()) continue;

@@ -15,7 +15,7 @@ namespace {
 using Numbers = std::shared_ptr<const SpokenNumbers>;
 
 // An amount: thousands with commas, or plain; decimals.
-#define MORPH_AMOUNT R"((\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+))"
+#define MORPH_AMOUNT R"((\d{1,3}(?:,\d{3})++(?:\.\d++)?|\d++(?:\.\d++)?|\.\d++))"
 
 constexpr std::array<const char*, 12> kMonths{"January", "February", "March",     "April",   "May",      "June",
                                               "July",    "August",   "September", "October", "November", "December"};
@@ -197,11 +197,12 @@ std::vector<SpeechRule> measure_rules(const Numbers& n) {
       {"short decade", R"(['’]?\b([2-9]0)['’]?s\b)",
        [n](const RuleMatch& m) { return SpokenNumbers::plural(n->cardinal(std::stoll(m[1]))); }},
       {"minus", R"((?<![\w)])[-−](?=\.?\d))", [](const RuleMatch&) { return "minus "; }},
-      {"money after", MORPH_AMOUNT R"(\s?([$€£¥₹])(?!\d))",
+      {"money after", R"((?<!\d))" MORPH_AMOUNT R"(\s?([$€£¥₹])(?!\d))",
        [n](const RuleMatch& m) { return say_money(*n, m[2], m[1], ""); }},
       {"money", R"(([$€£¥₹])\s?)" MORPH_AMOUNT R"((?:[ -]?(thousand|million|billion|trillion|bn|mn|tn|[kKMBT])\b)?)",
        [n](const RuleMatch& m) { return say_money(*n, m[1], m[2], m[3]); }},
-      {"percent", MORPH_AMOUNT R"(\s?%)", [n](const RuleMatch& m) { return n->number(m[1]) + " percent"; }},
+      {"percent", R"((?<!\d))" MORPH_AMOUNT R"(\s?%)",
+       [n](const RuleMatch& m) { return n->number(m[1]) + " percent"; }},
       {"bytes", R"((?<![\w.]))" MORPH_AMOUNT R"(\s?([KkMGT])i?([Bb])(?:its?|ytes?)?\b)",
        [n](const RuleMatch& m) { return say_bytes(*n, m[1], m[2][0], m[3] == "b"); }},
       {"measure",
@@ -226,11 +227,11 @@ std::vector<SpeechRule> fraction_rules(const Numbers& n) {
     };
   };
   return {
-      {"half sign", R"((?:(\d+)\s?)?½)", vulgar(1, 2)},
-      {"quarter sign", R"((?:(\d+)\s?)?¼)", vulgar(1, 4)},
-      {"three quarters sign", R"((?:(\d+)\s?)?¾)", vulgar(3, 4)},
-      {"third sign", R"((?:(\d+)\s?)?⅓)", vulgar(1, 3)},
-      {"two thirds sign", R"((?:(\d+)\s?)?⅔)", vulgar(2, 3)},
+      {"half sign", R"((?:(?<!\d)(\d++)\s?)?½)", vulgar(1, 2)},
+      {"quarter sign", R"((?:(?<!\d)(\d++)\s?)?¼)", vulgar(1, 4)},
+      {"three quarters sign", R"((?:(?<!\d)(\d++)\s?)?¾)", vulgar(3, 4)},
+      {"third sign", R"((?:(?<!\d)(\d++)\s?)?⅓)", vulgar(1, 3)},
+      {"two thirds sign", R"((?:(?<!\d)(\d++)\s?)?⅔)", vulgar(2, 3)},
       {"fraction", R"((?<![\w/.,])(?:(\d+)\s+)?([1-9])/([2-9]|10|16)(?![\w/]))",
        [n](const RuleMatch& m) {
          const std::string part = say_fraction(*n, std::stoi(m[2]), std::stoi(m[3]));

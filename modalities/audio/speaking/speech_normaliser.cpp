@@ -1,6 +1,7 @@
 // The named normaliser "speech-text-en" v1: tables of rules in a fixed order. A change of what is said for a text is a
 // new version.
 #include <unicode/normalizer2.h>
+#include <unicode/uchar.h>
 #include <unicode/unistr.h>
 
 #include "morph/error.h"
@@ -24,6 +25,24 @@ std::vector<SpeechRule> rules_for(bool english) {
   return rules;
 }
 
+/// With a space in runs of more than kMaxRun characters without one: no word is that long, and patterns that look ahead
+/// over a whole word stay quick.
+icu::UnicodeString broken(const icu::UnicodeString& text) {
+  constexpr int32_t kMaxRun = 400;
+  icu::UnicodeString out;
+  int32_t run = 0;
+  for (int32_t i = 0; i < text.length(); ++i) {
+    const char16_t unit = text[i];
+    run = u_isUWhiteSpace(unit) ? 0 : run + 1;
+    if (run > kMaxRun && !U16_IS_TRAIL(unit)) {
+      out.append(u' ');
+      run = 1;
+    }
+    out.append(unit);
+  }
+  return out;
+}
+
 std::string composed(std::string_view text) {
   UErrorCode status = U_ZERO_ERROR;
   const icu::Normalizer2* nfc = icu::Normalizer2::getNFCInstance(status);
@@ -32,7 +51,7 @@ std::string composed(std::string_view text) {
   const icu::UnicodeString source =
       icu::UnicodeString::fromUTF8(icu::StringPiece(text.data(), static_cast<int32_t>(text.size())));
   std::string utf8;
-  nfc->normalize(source, status).toUTF8String(utf8);
+  broken(nfc->normalize(source, status)).toUTF8String(utf8);
   return utf8;
 }
 

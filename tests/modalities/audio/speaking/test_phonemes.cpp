@@ -66,11 +66,11 @@ TEST_CASE("text is data for espeak-ng, never a command", "[unit]") {
   CHECK(espeak.clauses("", "en-us").empty());
 }
 
-TEST_CASE("megabytes go through espeak-ng without a deadlock", "[unit][slow]") {
+TEST_CASE("more text than a pipe holds goes through espeak-ng without a deadlock", "[unit]") {
   const EspeakProgram espeak;
   std::string text;
-  while (text.size() < (1u << 20)) text += "The soft cushion broke the man's fall. ";
-  CHECK(espeak.clauses(text, "en-us").size() > 20000);
+  while (text.size() < 80000) text += "The soft cushion broke the man's fall. ";
+  CHECK(espeak.clauses(text, "en-us").size() > 2000);
 }
 
 TEST_CASE("long texts are cut at sentences, then clauses, then words", "[unit]") {
