@@ -2,8 +2,8 @@
 """Checks what DESIGN sections 1, 5 and 6 say about the tree, without building it.
 
   edges   who may #include whom: the engine knows no modality, a modality no other beyond its public header, ui/ and
-          python/ see public headers only; public headers include the standard library only; media libraries stay in
-          codecs/ and io/, libllama in modalities/backbone
+          python/ see public headers only; public headers include the standard library only; codecs stay in codecs/, io/
+          and modules/, libllama in modalities/backbone
   files   snake_case names, no catch-all names, an opening comment, length of files and functions
   format  clang-format finds nothing to change
 
@@ -25,7 +25,9 @@ INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 
 # Library headers and the only folders that may include them.
 LIBRARY_HOMES = (
-    (re.compile(r"^(opencv2/|libav|libsw|sndfile)"), re.compile(r"^modalities/[^/]+/(codecs|io)/|^tests/")),
+    (re.compile(r"^opencv2/(core|imgproc)"), re.compile(r"^modalities/(image|video)/|^tests/")),
+    (re.compile(r"^(opencv2/(?!core|imgproc)|libav|libsw|sndfile)"),
+     re.compile(r"^modalities/[^/]+/(codecs|io|modules)/|^tests/")),
     (re.compile(r"^(llama|mtmd)[-\w]*\.h$"), re.compile(r"^modalities/backbone/|^tests/modalities/backbone/")),
     (re.compile(r"^openvino/"), re.compile(r"^engine/exec/delegates/openvino/|^tests/engine/")),
 )

@@ -60,6 +60,12 @@ class StructureTest(unittest.TestCase):
     def test_media_library_in_its_place(self):
         self.expect("edges", "modalities/audio/stages/dec.cpp", "// D.\n#include <libavformat/avformat.h>\n", "confined")
 
+    def test_image_arithmetic_in_images_only(self):
+        sound = {"modalities/image/stages/warp.cpp": "// W.\n#include <opencv2/imgproc.hpp>\n"}
+        self.assertEqual(self.findings("edges", sound), [])
+        self.expect("edges", "modalities/audio/stages/warp.cpp", "// W.\n#include <opencv2/imgproc.hpp>\n", "confined")
+        self.expect("edges", "modalities/image/stages/dec.cpp", "// D.\n#include <opencv2/imgcodecs.hpp>\n", "confined")
+
     def test_libllama_in_the_backbone(self):
         self.expect("edges", "modalities/text/stages/tok.cpp", "// T.\n#include <llama.h>\n", "confined")
 
