@@ -128,10 +128,11 @@ int port_index(const StageSpec& spec, const std::string& port, bool is_input) {
 Params with_defaults(const StageSpec& spec, const Params& params) {
   Params complete;
   for (const ParamSpec& param : spec.params) complete.set(param.name, param.default_value);
-  for (const auto& [name, value] : params.values()) {
+  for (const auto& entry : params.values()) {
+    const std::string& name = entry.first;
     if (std::none_of(spec.params.begin(), spec.params.end(), [&](const ParamSpec& p) { return p.name == name; }))
       throw Error(ErrorCode::config, spec.name, "no parameter named " + name);
-    complete.set(name, value);
+    complete.set(name, entry.second);
   }
   return complete;
 }
