@@ -5,6 +5,7 @@
 #include <unicode/unistr.h>
 
 #include "morph/error.h"
+#include "speaking/speech_rules.h"
 
 namespace morph::audio {
 namespace {
@@ -65,6 +66,22 @@ icu::UnicodeString from_utf8(std::string_view text) {
 
 }  // namespace
 
+namespace {
+
+/// Older espeak-ng releases (1.51, Debian's) differ from the one that piper-tts carries in two ways in English: they
+/// say "oːɹ" for "ɔːɹ", and do not write the glide between a close front vowel and a vowel that follows. Does nothing
+/// to what newer releases print.
+std::vector<SpeechRule> newer_english_rules() {
+  constexpr const char* kBetweenWords = R"((ɪ|iː?)(?= [ˈˌ]?[aeiouæɐɑɒɔəɚɛɜɪʊʌᵻ]))";
+  constexpr const char* kInsideWord = R"(((?<![aeɔ])ɪ|iː|(?<![ˈˌ])i(?!ə(?:\s|$)|ː))(?=[ˈˌ]?[aeiouæɐɑɒɔəɚɛɜɪʊʌᵻ]))";
+  const auto glide = [](const RuleMatch& m) { return m[1] + "ʲ"; };
+  return {fixed_rule("force vowel", R"(oːɹ)", "ɔːɹ"),
+          {"glide between words", kBetweenWords, glide},
+          {"glide inside a word", kInsideWord, glide}};
+}
+
+}  // namespace
+
 std::string sentence_ipa(const EspeakProgram& espeak, std::string_view text, std::string_view voice) {
   const std::vector<Clause> clauses = split_clauses(text);
   if (clauses.empty()) return {};
@@ -83,6 +100,10 @@ std::string sentence_ipa(const EspeakProgram& espeak, std::string_view text, std
       for (const std::string& part : espeak.clauses(clause.text, voice)) line += (line.empty() ? "" : " ") + part;
       lines.push_back(std::move(line));
     }
+  }
+  if (voice.starts_with("en")) {
+    const SpeechRules newer(newer_english_rules());
+    for (std::string& line : lines) line = newer.apply(line);
   }
   std::string ipa;
   for (std::size_t i = 0; i < clauses.size(); ++i) {
