@@ -77,7 +77,7 @@ bool ChatState::prepare(StageIo& io, DecodeItem& item, StepStatus& status) {
 void ChatState::accept(StageIo& io, DecodeItem& item) {
   pending_.erase(pending_.begin(), pending_.begin() + static_cast<std::ptrdiff_t>(item.tokens.size()));
   if (item.outputs == DecodeItem::Outputs::none || !answer_) return;
-  Answer& answer = *answer_;
+  ChatAnswer& answer = *answer_;
   Token token = kNoToken;
   try {
     token = sampler_->sample(item.logits);
@@ -152,7 +152,7 @@ void ChatState::start(StageIo& io, const Text& turn, bool confirmed) {
 
 /// The answer begins (again) with what the messages are now.
 void ChatState::restart_prompt() {
-  Answer& answer = *answer_;
+  ChatAnswer& answer = *answer_;
   pending_ = conversation_.align(conversation_.prompt(answer.user));
   const ChatPrompt& tags = conversation_.tags();
   answer.filter = AnswerFilter(tags.thinking_start, tags.thinking_end);
@@ -166,7 +166,7 @@ void ChatState::restart_prompt() {
 /// Takes a speculative answer back: what was sent of it is flushed, what was decoded of it stays as long as it is of
 /// use.
 void ChatState::abandon(StageIo& io, std::uint64_t next_pause) {
-  const Answer answer = std::move(*answer_);
+  const ChatAnswer answer = std::move(*answer_);
   answer_.reset();
   pending_.clear();
   if (!answer.first_sequence) return;
@@ -180,7 +180,7 @@ void ChatState::abandon(StageIo& io, std::uint64_t next_pause) {
 }
 
 void ChatState::commit() {
-  Answer& answer = *answer_;
+  ChatAnswer& answer = *answer_;
   said_.valid = false;
   ++n_answers_;
   if (options_.history) {
@@ -257,7 +257,7 @@ void ChatState::finish(StageIo& io) {
 }
 
 void ChatState::send(StageIo& io, std::string utf8, bool last) {
-  Answer& answer = *answer_;
+  ChatAnswer& answer = *answer_;
   answer.text += utf8;
   auto piece = std::make_shared<Text>();
   piece->utf8 = std::move(utf8);

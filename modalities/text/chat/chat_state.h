@@ -32,6 +32,19 @@ struct ChatOptions {
   Conversation::Overflow overflow = Conversation::Overflow::drop_oldest;
 };
 
+/// An answer that is being made, or was made and waits for its confirmation.
+struct ChatAnswer {
+  std::string user;
+  std::uint64_t epoch = 0;
+  bool confirmed = false;
+  bool done = false;
+  std::string text;                     ///< as sent
+  std::vector<std::size_t> token_ends;  ///< bytes of `text` after each token
+  int n_tokens = 0;
+  AnswerFilter filter;
+  std::optional<std::uint64_t> first_sequence;  ///< of the first packet sent
+};
+
 class ChatState final : public StageState {
  public:
   ChatState(std::shared_ptr<const Trunk> trunk, std::shared_ptr<TrunkSession> session, const ChatOptions& options,
@@ -44,18 +57,6 @@ class ChatState final : public StageState {
   void flush(std::uint64_t epoch) override;
 
  private:
-  /// An answer that is being made, or was made and waits for its confirmation.
-  struct Answer {
-    std::string user;
-    std::uint64_t epoch = 0;
-    bool confirmed = false;
-    bool done = false;
-    std::string text;                     ///< as sent
-    std::vector<std::size_t> token_ends;  ///< bytes of `text` after each token
-    int n_tokens = 0;
-    AnswerFilter filter;
-    std::optional<std::uint64_t> first_sequence;  ///< of the first packet sent
-  };
   /// The last answer that went into the messages, for an interruption that comes later.
   struct Said {
     std::uint64_t epoch = 0;
@@ -83,7 +84,7 @@ class ChatState final : public StageState {
   std::uint64_t n_answers_ = 0;  ///< that were committed: each draws with a seed of its own
   std::deque<Text> inbox_;
   std::vector<Token> pending_;  ///< prompt tokens still to be decoded
-  std::optional<Answer> answer_;
+  std::optional<ChatAnswer> answer_;
   Said said_;
   std::uint64_t epoch_ = 0;               ///< highest epoch used or flushed
   std::optional<std::uint64_t> revises_;  ///< the next packet supersedes what was sent since
