@@ -182,7 +182,9 @@ std::vector<Diagnostic> check_memory(const Plan& plan, std::uint64_t limit, cons
     for (const Suggestion& each : suggestions(plan, limit, estimate_with)) text += ", or " + each.text;
     refuse(std::move(text));
   }
-  for (const auto& [id, bytes] : memory.by_device) {
+  for (const auto& entry : memory.by_device) {
+    const std::string& id = entry.first;
+    const std::uint64_t bytes = entry.second;
     const auto device =
         std::find_if(devices.begin(), devices.end(), [&](const DeviceInfo& each) { return each.id == id; });
     if (device == devices.end() || device->free_bytes == 0 || bytes <= device->free_bytes) continue;
