@@ -9,6 +9,7 @@
 #include <array>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <utility>
 
 #include "io/byte_input.h"
@@ -45,6 +46,16 @@ std::size_t read_stdin(std::uint8_t* buffer, std::size_t n_bytes) {
   }
 }
 
+std::array<unsigned char, 4> first_bytes(const std::string& path) {
+  std::array<unsigned char, 4> head{};
+  std::ifstream(path, std::ios::binary).read(reinterpret_cast<char*>(head.data()), head.size());
+  return head;
+}
+
+bool looks_like_mpeg(const std::array<unsigned char, 4>& head) {
+  return std::memcmp(head.data(), "ID3", 3) == 0 || (head[0] == 0xFF && (head[1] & 0xE0) == 0xE0);
+}
+
 std::unique_ptr<AudioSource> open_file(const std::string& path, const SourceOptions& options) {
   namespace fs = std::filesystem;
   std::error_code error;
@@ -61,7 +72,8 @@ std::unique_ptr<AudioSource> open_file(const std::string& path, const SourceOpti
   if (options.raw) return open_stream(descriptor, true, path, options.raw, !fs::is_regular_file(status));
   ::close(descriptor);
   if (fs::file_size(path, error) == 0) throw Error(ErrorCode::format, path, "expected audio, found an empty file");
-  if (options.track < 0)
+  // libsndfile's MPEG reader talks to the terminal; FFmpeg does it as well.
+  if (options.track < 0 && !looks_like_mpeg(first_bytes(path)))
     if (auto source = open_sndfile(path)) return source;
   return open_ffmpeg(path, options.track);
 }

@@ -1,5 +1,5 @@
 // mp3, opus, ogg (Vorbis) and m4a (AAC) by FFmpeg's encoders. A rate that a codec lacks is raised to the next one it
-// has (a 22050 Hz voice in Opus becomes 48000 Hz), inside the file, where it is the codec's business.
+// has (a 22050 Hz voice in Opus becomes 24000 Hz), inside the file, where it is the codec's business.
 extern "C" {
 #include <libavcodec/avcodec.h>
 #include <libavformat/avformat.h>

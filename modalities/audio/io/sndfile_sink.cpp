@@ -1,9 +1,10 @@
-// wav and flac. WAV files of 4 GiB and more become RF64 by themselves.
+// wav and flac. WAV files of 4 GiB and more become RF64 by themselves. Bytes go through our own writer, because
+// libsndfile does not report every failed write (the last block of a flac file on a full disk).
 #include <fmt/format.h>
 #include <sndfile.h>
+#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cmath>
 #include <vector>
 
@@ -31,10 +32,9 @@ class SndfileSink final : public AudioSink {
       throw Error(ErrorCode::config, path,
                   fmt::format("the format cannot hold {} channels of {} bit at {} Hz; choose another suffix or bits",
                               options.channels, options.bits, options.rate_hz));
-    errno = 0;
-    sound_.reset(sf_open_fd(file_.descriptor(), SFM_WRITE, &info, SF_FALSE));
-    if (!sound_)
-      file_.fail(fmt::format("the file cannot be begun: {}", sf_strerror(nullptr)), errno == 0 ? EIO : errno);
+    SF_VIRTUAL_IO io{length, seek, read, write_bytes, tell};
+    sound_.reset(sf_open_virtual(&io, SFM_WRITE, &info, this));
+    check(sound_ != nullptr);
     if (!flac) sf_command(sound_.get(), SFC_RF64_AUTO_DOWNGRADE, nullptr, SF_TRUE);
     if (!options.provenance.empty()) sf_set_string(sound_.get(), SF_STR_COMMENT, options.provenance.c_str());
   }
@@ -42,7 +42,6 @@ class SndfileSink final : public AudioSink {
   void write(std::span<const float> samples) override {
     const auto channels = static_cast<std::size_t>(options_.channels);
     const auto n_frames = static_cast<sf_count_t>(samples.size() / channels);
-    errno = 0;
     sf_count_t n = 0;
     if (options_.bits == 16) {  // our own rounding: libsndfile scales by 32767, and a copy should be a copy
       shorts_.resize(samples.size());
@@ -57,24 +56,45 @@ class SndfileSink final : public AudioSink {
     } else {
       n = sf_writef_float(sound_.get(), samples.data(), n_frames);
     }
-    if (n != n_frames) file_.fail("writing failed", errno == 0 ? ENOSPC : errno);
+    check(n == n_frames);
   }
 
   void finish() override {
-    errno = 0;
-    sf_write_sync(sound_.get());
-    if (sf_error(sound_.get()) != SF_ERR_NO_ERROR) file_.fail("writing failed", errno == 0 ? ENOSPC : errno);
-    if (sf_close(sound_.release()) != 0) file_.fail("writing failed", errno == 0 ? ENOSPC : errno);
+    check(sf_close(sound_.release()) == 0);
     file_.finish();
   }
 
  private:
+  static SndfileSink& self(void* sink) { return *static_cast<SndfileSink*>(sink); }
+  static sf_count_t length(void* sink) {
+    const std::int64_t at = self(sink).file_.seek(0, SEEK_CUR), end = self(sink).file_.seek(0, SEEK_END);
+    self(sink).file_.seek(at, SEEK_SET);
+    return end;
+  }
+  static sf_count_t seek(sf_count_t offset, int whence, void* sink) { return self(sink).file_.seek(offset, whence); }
+  static sf_count_t tell(void* sink) { return self(sink).file_.seek(0, SEEK_CUR); }
+  static sf_count_t read(void* bytes, sf_count_t n, void* sink) {
+    return std::max<ssize_t>(0, ::read(self(sink).file_.descriptor(), bytes, static_cast<std::size_t>(n)));
+  }
+  static sf_count_t write_bytes(const void* bytes, sf_count_t n, void* sink) {
+    SndfileSink& ours = self(sink);
+    const auto view = std::span(static_cast<const std::byte*>(bytes), static_cast<std::size_t>(n));
+    const int error = write_all(ours.file_.descriptor(), view);
+    if (error != 0 && ours.error_ == 0) ours.error_ = error;
+    return error == 0 ? n : 0;
+  }
+  void check(bool fine) const {
+    if (error_ != 0) file_.fail("writing failed", error_);
+    if (!fine) throw Error(ErrorCode::resource, path_, fmt::format("writing failed: {}", sf_strerror(sound_.get())));
+  }
+
   static long scaled(float sample, double scale) {
     return std::isnan(sample) ? 0 : std::lrint(std::clamp(sample * scale, -scale, scale - 1.0));
   }
   std::string path_;
   SinkOptions options_;
   OutputFile file_;
+  int error_ = 0;                                  ///< of the first write that failed
   std::unique_ptr<SNDFILE, SndfileCloser> sound_;  // closed before file_
   std::vector<short> shorts_;
   std::vector<int> ints_;

@@ -8,7 +8,7 @@
 #include <span>
 #include <string>
 
-#include "io/audio_source.h"
+#include "audio_source.h"  // beside this file, so that fuzz targets find it
 
 namespace morph::audio {
 
