@@ -28,6 +28,7 @@ Graph::Graph(Backend& backend, std::size_t max_nodes, const std::function<void(G
   if (!context_) throw Error(ErrorCode::resource, "tensor/graph", "expected memory for a graph, found too little");
   builder_.ctx = context_.get();
   builder_.cgraph = ggml_new_graph_custom(context_.get(), max_nodes, false);
+  builder_.on_cpu = backend.is_cpu();
   build(builder_);
   allocator_.reset(ggml_gallocr_new(backend.buffer_type()));
   if (!allocator_ || !ggml_gallocr_alloc_graph(allocator_.get(), builder_.cgraph))

@@ -23,6 +23,7 @@ namespace morph::tensor {
 struct GraphBuilder {
   ggml_context* ctx = nullptr;
   ggml_cgraph* cgraph = nullptr;
+  bool on_cpu = false;  ///< layers may use CPU-only forms
   std::map<std::string, ggml_tensor*, std::less<>> named;
 
   /// A tensor that is set before each run.

@@ -1,6 +1,8 @@
 // Activation functions.
 #include "tensor/layers/activation.h"
 
+#include "tensor/layers/gelu.h"
+
 namespace morph::tensor {
 
 std::optional<Activation> parse_activation(std::string_view name) {
@@ -11,10 +13,10 @@ std::optional<Activation> parse_activation(std::string_view name) {
   return std::nullopt;
 }
 
-ggml_tensor* activate(ggml_context* ctx, Activation activation, ggml_tensor* x) {
+ggml_tensor* activate(ggml_context* ctx, Activation activation, ggml_tensor* x, bool on_cpu) {
   switch (activation) {
     case Activation::gelu:
-      return ggml_gelu_erf(ctx, x);
+      return on_cpu && ggml_is_contiguous(x) ? gelu_on_cpu(ctx, x) : ggml_gelu_erf(ctx, x);
     case Activation::gelu_tanh:
       return ggml_gelu(ctx, x);
     case Activation::relu:

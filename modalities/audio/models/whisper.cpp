@@ -227,7 +227,7 @@ ggml_tensor* split_heads(GraphBuilder& g, ggml_tensor* x, int n_head) {
 float attention_scale(int d_model, int n_head) { return 1.0f / std::sqrt(static_cast<float>(d_model / n_head)); }
 
 ggml_tensor* mlp(GraphBuilder& g, const Part& layer, tensor::Activation activation, ggml_tensor* x) {
-  ggml_tensor* hidden = tensor::activate(g.ctx, activation, layer.linear(g, "fc1", layer.norm(g, "norm", x)));
+  ggml_tensor* hidden = tensor::activate(g.ctx, activation, layer.linear(g, "fc1", layer.norm(g, "norm", x)), g.on_cpu);
   return ggml_add(g.ctx, x, layer.linear(g, "fc2", hidden));
 }
 
@@ -242,10 +242,10 @@ void build_whisper_encoder(GraphBuilder& g, const WhisperModel& model, const ten
 
   ggml_tensor* mel = g.input("mel", GGML_TYPE_F32, {2 * n_ctx, config.num_mel_bins});
   ggml_tensor* x = tensor::conv_1d(g.ctx, w.at("enc.conv1.weight"), w.at("enc.conv1.bias"), mel, 1, 1);  // [d, 2 n_ctx]
-  x = tensor::activate(g.ctx, config.activation, x);
+  x = tensor::activate(g.ctx, config.activation, x, g.on_cpu);
   x = ggml_cont(g.ctx, ggml_transpose(g.ctx, x));                                         // [2 n_ctx, d]
   x = tensor::conv_1d(g.ctx, w.at("enc.conv2.weight"), w.at("enc.conv2.bias"), x, 2, 1);  // [d, n_ctx]
-  x = tensor::activate(g.ctx, config.activation, x);
+  x = tensor::activate(g.ctx, config.activation, x, g.on_cpu);
   x = ggml_add(g.ctx, x, tensor::KvCache::head(g.ctx, w.at("enc.positions"), n_ctx));
 
   for (int i = 0; i < config.encoder_layers; ++i) {
