@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "console.h"
+#include "inputs.h"
 #include "provenance.h"
 
 namespace morph::command {
@@ -111,6 +112,7 @@ void write_beside(const std::string& path, const nlohmann::json& record) {
 Outcome execute_or_throw(Engine& engine, const Pipeline& pipeline, CompileOptions compile,
                          const CommonOptions& options) {
   Outcome outcome;
+  compile.unread = unbound_outputs(pipeline, compile.bindings);
   CompileResult compiled = engine.compile(pipeline, compile);
   outcome.exit_code = report_diagnostics(compiled.diagnostics, options.json);
   if (!compiled.plan) return outcome;

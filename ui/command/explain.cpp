@@ -69,6 +69,7 @@ int explain(const ExplainOptions& options) {
   for (const std::string& argument : arguments) inputs.push_back(classify_input(*engine, argument, ""));
   if (!named) pipeline = choose_pipeline(*engine, inputs, output_modality(*engine, options.to, ""));
   if (!inputs.empty()) compile.bindings = bind_ports(*engine, pipeline, inputs, options.to, options.common.json);
+  if (!compile.bindings.empty()) compile.unread = unbound_outputs(pipeline, compile.bindings);
   const CompileResult compiled = engine->compile(pipeline, compile);
   const int code = report_diagnostics(compiled.diagnostics, options.common.json);
   if (!compiled.plan) return code;

@@ -95,9 +95,9 @@ bool accepts(const Pipeline& pipeline, std::vector<std::string> given) {
   return given.empty();
 }
 
+/// The first output is what a pipeline is for; further ones are by-products.
 bool makes(const Pipeline& pipeline, const std::string& output) {
-  return std::any_of(pipeline.outputs.begin(), pipeline.outputs.end(),
-                     [&](const PipelinePort& port) { return port.type == output; });
+  return !pipeline.outputs.empty() && pipeline.outputs.front().type == output;
 }
 
 }  // namespace
@@ -150,7 +150,7 @@ Pipeline choose_pipeline(const Engine& engine, const std::vector<Input>& inputs,
   std::set<std::string> possible;
   for (Pipeline& pipeline : engine.pipelines().all()) {
     if (!accepts(pipeline, given)) continue;
-    for (const PipelinePort& port : pipeline.outputs) possible.insert(port.type);
+    if (!pipeline.outputs.empty()) possible.insert(pipeline.outputs.front().type);
     if (!makes(pipeline, output)) continue;
     if (!chosen || (pipeline.is_default && !chosen->is_default)) chosen = std::move(pipeline);
   }
@@ -202,6 +202,14 @@ std::vector<Binding> bind_ports(const Engine& engine, const Pipeline& pipeline, 
     break;  // one OUT: the first output; others are left unread
   }
   return bindings;
+}
+
+std::vector<std::string> unbound_outputs(const Pipeline& pipeline, const std::vector<Binding>& bindings) {
+  std::vector<std::string> unbound;
+  for (const PipelinePort& port : pipeline.outputs)
+    if (std::none_of(bindings.begin(), bindings.end(), [&](const Binding& b) { return b.port == port.name; }))
+      unbound.push_back(port.name);
+  return unbound;
 }
 
 }  // namespace morph::command

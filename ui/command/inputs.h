@@ -33,4 +33,7 @@ Pipeline choose_pipeline(const Engine& engine, const std::vector<Input>& inputs,
 std::vector<Binding> bind_ports(const Engine& engine, const Pipeline& pipeline, const std::vector<Input>& inputs,
                                 const std::string& out, bool json);
 
+/// Outputs that no binding reads: CompileOptions::unread, so that their packets are not waited for.
+std::vector<std::string> unbound_outputs(const Pipeline& pipeline, const std::vector<Binding>& bindings);
+
 }  // namespace morph::command

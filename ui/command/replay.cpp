@@ -6,6 +6,7 @@
 
 #include "console.h"
 #include "execution.h"
+#include "inputs.h"
 #include "options.h"
 #include "provenance.h"
 #include "subcommands.h"
@@ -78,6 +79,7 @@ int replay(ReplayOptions options) {
     compile.device = record->value("device", "");
     for (const auto& [name, value] : record->at("params").items()) compile.params[name] = from_json(value);
     compile.bindings = bindings_of(*engine, *record, out);
+    compile.unread = unbound_outputs(pipeline, compile.bindings);
     const CompileResult compiled = engine->compile(pipeline, compile);
     if (!compiled.plan) return report_diagnostics(compiled.diagnostics, options.common.json);
     check_weights(*record, make_provenance(*engine, *compiled.plan, options.common.seed));
