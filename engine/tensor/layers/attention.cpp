@@ -3,10 +3,14 @@
 
 #include <algorithm>
 
+#include "tensor/layers/attention_on_cpu.h"
+
 namespace morph::tensor {
 
-ggml_tensor* attend_all(ggml_context* ctx, ggml_tensor* q, ggml_tensor* k, ggml_tensor* v, float scale,
+ggml_tensor* attend_all(ggml_context* ctx, ggml_tensor* q, ggml_tensor* k, ggml_tensor* v, float scale, bool on_cpu,
                         std::int64_t query_block) {
+  if (on_cpu && can_attend_on_cpu(q, k, v))
+    return ggml_reshape_2d(ctx, attend_on_cpu(ctx, q, k, v, scale), q->ne[0] * q->ne[1], q->ne[2]);
   const std::int64_t d_head = q->ne[0], n_head = q->ne[1], n_q = q->ne[2];
   ggml_tensor* keys = ggml_permute(ctx, k, 0, 2, 1, 3);                    // [d_head, n_kv, n_head]
   ggml_tensor* values = ggml_cont(ctx, ggml_permute(ctx, v, 1, 2, 0, 3));  // [n_kv, d_head, n_head]

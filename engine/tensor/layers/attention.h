@@ -8,9 +8,10 @@
 namespace morph::tensor {
 
 /// Many queries without a mask (an encoder): plain products and a softmax, a block of queries at a time so that scores
-/// stay in cache. `q`, `k`, `v` [d_head, n_head, n] each -> [d_head * n_head, n_q].
+/// stay in cache; where the graph runs `on_cpu`, one fused node. `q`, `k`, `v` [d_head, n_head, n] each -> [d_head *
+/// n_head, n_q].
 ggml_tensor* attend_all(ggml_context* ctx, ggml_tensor* q, ggml_tensor* k, ggml_tensor* v, float scale,
-                        std::int64_t query_block = 256);
+                        bool on_cpu = false, std::int64_t query_block = 256);
 
 /// Few queries over cached keys and values (a decoder). `q` [d_head, n_head, n_q]; `k`, `v` [d_head * n_head, n_kv] of
 /// any stored type; `mask` F16 [n_kv, n_q] or null -> [d_head * n_head, n_q].

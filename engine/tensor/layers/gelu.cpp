@@ -7,12 +7,7 @@
 #include <bit>
 #include <cstdint>
 
-#if defined(__x86_64__) && defined(__gnu_linux__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__) && \
-    !defined(__SANITIZE_THREAD__)
-#define MORPH_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define MORPH_CLONES
-#endif
+#include "tensor/layers/cpu_variants.h"
 
 namespace morph::tensor {
 namespace {
@@ -28,7 +23,7 @@ void run(ggml_tensor* to, const ggml_tensor* from, int ith, int nth, void* /*use
 
 }  // namespace
 
-MORPH_CLONES void gelu(const float* x, float* out, long n) {
+MORPH_CPU_VARIANTS void gelu(const float* x, float* out, long n) {
   for (long i = 0; i < n; ++i) {
     const float value = x[i];
     const float z = std::bit_cast<float>(std::bit_cast<std::uint32_t>(value) & 0x7fffffffU) * 0.70710678f;

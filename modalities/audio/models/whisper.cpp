@@ -255,7 +255,7 @@ void build_whisper_encoder(GraphBuilder& g, const WhisperModel& model, const ten
     ggml_tensor* q = split_heads(g, layer.linear(g, "attn.q", normed), n_head);
     ggml_tensor* k = split_heads(g, layer.linear(g, "attn.k", normed), n_head);
     ggml_tensor* v = split_heads(g, layer.linear(g, "attn.v", normed), n_head);
-    ggml_tensor* attended = tensor::attend_all(g.ctx, q, k, v, scale);  // [d, n_ctx]
+    ggml_tensor* attended = tensor::attend_all(g.ctx, q, k, v, scale, g.on_cpu);  // [d, n_ctx]
     x = ggml_add(g.ctx, x, layer.linear(g, "attn.out", attended));
     x = mlp(g, layer, config.activation, x);
   }
