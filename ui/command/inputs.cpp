@@ -204,6 +204,13 @@ std::vector<Binding> bind_ports(const Engine& engine, const Pipeline& pipeline, 
   return bindings;
 }
 
+bool is_live(const std::vector<Input>& inputs) {
+  return std::any_of(inputs.begin(), inputs.end(), [](const Input& input) {
+    struct stat info {};
+    return input.argument == "-" && fstat(STDIN_FILENO, &info) == 0 && !S_ISREG(info.st_mode);
+  });
+}
+
 std::vector<std::string> unbound_outputs(const Pipeline& pipeline, const std::vector<Binding>& bindings) {
   std::vector<std::string> unbound;
   for (const PipelinePort& port : pipeline.outputs)

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -33,6 +34,9 @@ int make(const MakeOptions& options) {
                                 : engine->pipelines().find(options.pipeline);
   CompileOptions compile = compile_options(options.common);
   compile.bindings = bind_ports(*engine, pipeline, inputs, options.out, options.common.json);
+  const bool has_clock = std::any_of(pipeline.params.begin(), pipeline.params.end(),
+                                     [](const PipelineParam& param) { return param.name == "clock"; });
+  if (has_clock && is_live(inputs)) compile.params.try_emplace("clock", std::string("live"));
   return execute(*engine, pipeline, std::move(compile), options.common).exit_code;
 }
 

@@ -22,6 +22,7 @@ struct TranscribeOptions {
   bool timestamps = true;
   double partial_interval_s = 1.0;
   bool turns = false;  ///< the input carries turn markers
+  bool live = true;    ///< someone waits: hear while they speak; otherwise each turn is heard once, when it is over
 };
 
 /// One run: the listener, and what was sent of the current turn.
@@ -119,6 +120,7 @@ class Transcribe final : public SimpleStage<TranscribeState> {
     }
     if (chunk.marker == TurnMarker::resume || (chunk.speech && chunk.marker == TurnMarker::none))
       state.heard_pause = false;
+    if (!options_.live && chunk.marker != TurnMarker::end) return StepStatus::ready;
     if (chunk.marker == TurnMarker::pause) {
       state.listener.hear_turn(false);
       state.pause_index = chunk.pause_index;
@@ -189,6 +191,7 @@ TranscribeOptions read_options(const Params& params, const Format* input) {
   listen.exact_window = window == "auto" ? !options.turns : window == "on";
   options.timestamps = params.get_bool("timestamps");
   options.partial_interval_s = params.get_double("partial_interval");
+  options.live = params.get_string("clock") == "live";
   if (!params.get_bool("fallback"))
     listen.decode.temperatures = {params.get_double("temperature")};
   else
@@ -265,6 +268,13 @@ void register_transcribe(Registry& registry) {
       {"max_no_speech", ParamType::number, 0.6, "above this probability of no speech, unsure text is dropped", 0.0,
        1.0},
       {"partial_interval", ParamType::number, 1.0, "seconds of speech between partial texts of a turn", 0.2, 30.0},
+      {"clock",
+       ParamType::string,
+       std::string("live"),
+       "live: hear turns while they are spoken; stream: hear each once, when it is over (less work, for recordings)",
+       {},
+       {},
+       {"live", "stream"}},
       {"exact_window",
        ParamType::string,
        std::string("auto"),
