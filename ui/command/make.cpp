@@ -20,20 +20,34 @@ struct MakeOptions {
   std::vector<std::string> inputs;
   std::string out;
   std::string pipeline;
-  std::string stdin_type;
+  std::string stdin_type, stdout_type;
   bool list = false;
 };
+
+/// "in.<input>.<param>" and "out.<output>.<param>" are for the stages that read and write.
+void move_port_params(CompileOptions& compile) {
+  for (Binding& binding : compile.bindings) {
+    for (const std::string& prefix : {"in." + binding.port + ".", "out." + binding.port + "."}) {
+      for (auto it = compile.params.lower_bound(prefix); it != compile.params.end() && it->first.starts_with(prefix);) {
+        binding.params.set(it->first.substr(prefix.size()), it->second);
+        it = compile.params.erase(it);
+      }
+    }
+  }
+}
 
 int make(const MakeOptions& options) {
   const std::unique_ptr<Engine> engine = make_engine(options.common);
   std::vector<Input> inputs;
   for (const std::string& argument : options.inputs)
     inputs.push_back(classify_input(*engine, argument, options.stdin_type));
-  const Pipeline pipeline = options.pipeline.empty()
-                                ? choose_pipeline(*engine, inputs, output_modality(*engine, options.out, ""))
-                                : engine->pipelines().find(options.pipeline);
+  const Pipeline pipeline =
+      options.pipeline.empty()
+          ? choose_pipeline(*engine, inputs, output_modality(*engine, options.out, options.stdout_type))
+          : engine->pipelines().find(options.pipeline);
   CompileOptions compile = compile_options(options.common);
   compile.bindings = bind_ports(*engine, pipeline, inputs, options.out, options.common.json);
+  move_port_params(compile);
   const bool has_clock = std::any_of(pipeline.params.begin(), pipeline.params.end(),
                                      [](const PipelineParam& param) { return param.name == "clock"; });
   if (has_clock && is_live(inputs)) compile.params.try_emplace("clock", std::string("live"));
@@ -43,7 +57,7 @@ int make(const MakeOptions& options) {
 std::string port_list(const std::vector<PipelinePort>& ports) {
   std::string text;
   for (const PipelinePort& port : ports)
-    text += fmt::format("{}{}{}", text.empty() ? "" : " + ", port.optional ? "[" + port.type + "]" : port.type, "");
+    text += (text.empty() ? "" : " + ") + (port.optional ? "[" + port.type + "]" : port.type);
   return text;
 }
 
@@ -82,6 +96,7 @@ void add_make(CLI::App& app, CommandResult& result) {
   app.add_option("-o,--output", options->out, "File to make; its suffix says what. - is standard output");
   app.add_option("--pipeline", options->pipeline, "Pipeline to use instead of the default one for these inputs");
   app.add_option("--stdin-type", options->stdin_type, "What - holds: audio, text, image (default: look)");
+  app.add_option("--stdout-type", options->stdout_type, "What to make for -o -: text, audio (default text)");
   add_common_options(app, options->common);
   app.callback([&app, &result, options] {
     if (!app.get_subcommands().empty() || options->inputs.empty()) return;
