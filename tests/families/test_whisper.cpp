@@ -36,5 +36,57 @@ TEST_CASE("whisper matches its parity set", "[parity]") {
   }
 }
 
+/// A copy of the parity set in which `from` became `to` (of equal length) in one file.
+class Damaged {
+ public:
+  Damaged(const std::string& file, const std::string& from, const std::string& to)
+      : folder_(fs::temp_directory_path() / "morph-test-whisper") {
+    fs::remove_all(folder_);
+    fs::copy(golden(), folder_, fs::copy_options::recursive);
+    fs::permissions(folder_ / file, fs::perms::owner_write, fs::perm_options::add);
+    std::string bytes;
+    {
+      std::ifstream in(folder_ / file, std::ios::binary);
+      bytes.assign(std::istreambuf_iterator<char>(in), {});
+    }
+    const std::size_t at = bytes.find(from);
+    REQUIRE(at != std::string::npos);
+    bytes.replace(at, from.size(), to);
+    std::ofstream(folder_ / file, std::ios::binary) << bytes;
+  }
+  ~Damaged() { fs::remove_all(folder_); }
+  const fs::path& folder() const { return folder_; }
+
+ private:
+  fs::path folder_;
+};
+
+TEST_CASE("whisper refuses damaged checkpoints by name", "[parity]") {
+  if (!fs::exists(golden())) return;
+  Registry registry;
+  const FamilySpec& whisper = family(registry);
+  {
+    const Damaged one("model.safetensors", "model.encoder.conv1.bias", "model.encoder.conv1.bIas");
+    CHECK_THROWS_WITH(whisper.verify(one.folder(), "cpu"), Catch::Contains("missing: model.encoder.conv1.bias") &&
+                                                               Catch::Contains("unknown: model.encoder.conv1.bIas"));
+  }
+  {
+    const Damaged one("config.json", "\"d_model\": 64", "\"d_model\": 96");
+    CHECK_THROWS_WITH(whisper.verify(one.folder(), "cpu"), Catch::Contains("misshapen"));
+  }
+  {
+    const Damaged one("config.json", "\"encoder_attention_heads\": 4", "\"encoder_attention_heads\": 5");
+    CHECK_THROWS_WITH(whisper.verify(one.folder(), "cpu"), Catch::Contains("config.json/encoder_attention_heads"));
+  }
+  {
+    const Damaged one("golden/outputs.safetensors", "logits", "LOGITS");
+    const std::vector<VerifyRow> rows = whisper.verify(one.folder(), "cpu");
+    REQUIRE(rows.size() == 2);
+    CHECK(rows[0].status == "skip");
+    CHECK(rows[1].status == "pass");
+  }
+  CHECK_THROWS_WITH(whisper.verify(golden(), "warp:7"), Catch::Contains("warp:7"));
+}
+
 }  // namespace
 }  // namespace morph

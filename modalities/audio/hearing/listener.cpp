@@ -2,6 +2,7 @@
 #include "hearing/listener.h"
 
 #include <algorithm>
+#include <cctype>
 #include <chrono>
 #include <cmath>
 #include <utility>
@@ -10,7 +11,8 @@ namespace morph::audio {
 namespace {
 
 constexpr int kContextStep = 64;     // shorter windows are encoded in multiples of this many positions (1.28 s)
-constexpr double kContextPad = 0.6;  // and with at least this much silence after the audio
+constexpr int kMinContext = 256;     // in less the model babbles
+constexpr double kContextPad = 2.0;  // and with at least this much silence after the audio: less, and it is less sure
 constexpr std::size_t kMinSamples = LogMel::kRate / 10;
 
 double seconds_since(std::chrono::steady_clock::time_point start) {
@@ -28,20 +30,31 @@ std::vector<std::string> words(const std::string& text) {
   return found;
 }
 
-/// Bytes of `now` that are the words `before` begins with, too.
-std::size_t agreed_bytes(const std::string& before, const std::string& now) {
-  const auto a = words(before), b = words(now);
-  std::size_t bytes = 0;
-  for (std::size_t i = 0; i < a.size() && i < b.size() && a[i] == b[i]; ++i) bytes += b[i].size();
-  return bytes;
+/// A word without what hearings disagree about most: case and punctuation.
+std::string core(const std::string& word) {
+  std::string kept;
+  for (const char c : word)
+    if (static_cast<unsigned char>(c) >= 0x80 || std::isalnum(static_cast<unsigned char>(c)) != 0)
+      kept += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return kept;
+}
+
+std::size_t agreed_words(const std::vector<std::string>& before, const std::vector<std::string>& now) {
+  std::size_t n = 0;
+  while (n < before.size() && n < now.size() && core(before[n]) == core(now[n])) ++n;
+  return n;
+}
+
+std::string trimmed(const std::string& text) {
+  const std::size_t start = text.find_first_not_of(' ');
+  return start == std::string::npos ? "" : text.substr(start);
 }
 
 std::string joined(const std::vector<TextSpan>& first, const std::vector<TextSpan>& second) {
   std::string text;
   for (const auto* spans : {&first, &second})
     for (const TextSpan& span : *spans) text += span.text;
-  const std::size_t start = text.find_first_not_of(' ');
-  return start == std::string::npos ? "" : text.substr(start);
+  return trimmed(text);
 }
 
 }  // namespace
@@ -75,7 +88,7 @@ bool Listener::quiet(std::span<const float> samples) const {
   return std::all_of(samples.begin(), samples.end(), [limit](float x) { return std::fabs(x) < limit; });
 }
 
-Listener::Heard Listener::hear(std::span<const float> samples, bool timestamps, bool more_follows) {
+Listener::Heard Listener::hear(std::span<const float> samples, bool fallback, bool more_follows) {
   const double window_s = static_cast<double>(samples.size()) / LogMel::kRate;
   Heard silence;
   silence.next_s = window_s;
@@ -83,7 +96,7 @@ Listener::Heard Listener::hear(std::span<const float> samples, bool timestamps, 
   int n_ctx = model_->config.max_source_positions;
   if (!options_.exact_window) {
     const int needed = static_cast<int>((window_s + kContextPad) * 50.0);
-    n_ctx = std::min(n_ctx, (needed + kContextStep - 1) / kContextStep * kContextStep);
+    n_ctx = std::min(n_ctx, std::max(kMinContext, (needed + kContextStep - 1) / kContextStep * kContextStep));
   }
   auto start = std::chrono::steady_clock::now();
   const std::vector<float> mel = mel_(samples, 2 * n_ctx);
@@ -95,17 +108,19 @@ Listener::Heard Listener::hear(std::span<const float> samples, bool timestamps, 
   if (language_.empty()) language_ = decoder_.detect_language();
   DecodeOptions decode = options_.decode;
   decode.language = language_;
-  decode.timestamps = timestamps;
+  if (!fallback) decode.temperatures.resize(1);
   const int n_audio = std::min(n_ctx, static_cast<int>(window_s * 50.0) + 1);
   // Nobody says more than some 8 tokens in a second: less time is lost when the model runs away.
   decode.max_tokens = std::min(decode.max_tokens, 24 + static_cast<int>(window_s * 10.0));
+  if (once) decode.temperatures.resize(std::min<std::size_t>(decode.temperatures.size(), 1));
   const WindowText text = decoder_.decode(decode, options_.previous_text ? previous_ : std::vector<int>{}, n_audio,
                                           options_.seed + n_before_);
   stats_.decode_s += seconds_since(start);
   ++stats_.n_windows;
   stats_.n_tokens += text.n_decoded;
-  if (text.silent) return silence;
-  return split(text, window_s, more_follows);
+  Heard heard = text.silent ? silence : split(text, window_s, more_follows);
+  heard.doubtful = text.compression > decode.max_compression || text.mean_logprob < decode.min_logprob;
+  return heard;
 }
 
 Listener::Heard Listener::split(const WindowText& text, double window_s, bool more_follows) const {
@@ -121,7 +136,7 @@ Listener::Heard Listener::split(const WindowText& text, double window_s, bool mo
     span.start_s = start;
     span.end_s = std::min(end, window_s);
     span.confidence = static_cast<float>(std::exp(std::min(0.0, text.mean_logprob)));
-    if (span.text.find_first_not_of(' ') != std::string::npos) {
+    if (!core(span.text).empty()) {  // marks alone are no words
       heard.spans.push_back(std::move(span));
       heard.tokens.insert(heard.tokens.end(), open.begin(), open.end());
     }
@@ -177,28 +192,45 @@ bool Listener::hear_window(bool last) {
   return true;
 }
 
-void Listener::hear_turn(bool finish) {
+std::size_t Listener::first_open_word(const std::vector<std::string>& heard) const {
+  // Hearings may split words differently ("every one"): look for the last stable word near its place.
+  const std::size_t n = stable_.size();
+  if (n == 0) return 0;
+  for (const int shift : {0, -1, 1, -2, 2}) {
+    const std::ptrdiff_t at = static_cast<std::ptrdiff_t>(n) - 1 + shift;
+    if (at >= 0 && at < static_cast<std::ptrdiff_t>(heard.size()) &&
+        core(heard[static_cast<std::size_t>(at)]) == core(stable_.back()))
+      return static_cast<std::size_t>(at) + 1;
+  }
+  return n;
+}
+
+void Listener::hear_turn(bool careful) {
   const std::size_t whole = static_cast<std::size_t>(model_->config.max_source_positions) * 2 * LogMel::kHop;
   // A turn longer than a window is heard like a file until the rest fits.
   while (samples_.size() > whole) hear_window(false);
-  const Heard heard = hear(samples_, true, false);
+  const Heard heard = hear(samples_, careful, false);
+  if (heard.doubtful && !careful) return;
   const double offset_s = static_cast<double>(n_before_) / LogMel::kRate;
-  const std::string before = text();
+  const std::vector<std::string> before = words(joined(settled_, tail_));
   tail_.clear();
   for (TextSpan span : heard.spans) {
     span.start_s += offset_s;
     span.end_s += offset_s;
     tail_.push_back(std::move(span));
   }
-  const std::string now = text();
-  stable_bytes_ = std::max(std::min(stable_bytes_, now.size()), agreed_bytes(before, now));
-  // Whole sentences that are stable are settled, all but the last span, which may still grow.
-  std::size_t end_of_span = joined(settled_, {}).size();
-  std::size_t n_settled = 0;
+  const std::vector<std::string> now = words(joined(settled_, tail_));
+  const std::size_t n_agreed = agreed_words(before, now);
+  for (std::size_t i = first_open_word(now); i < n_agreed; ++i) stable_.push_back(now[i]);
+  stable_bytes_ = 0;
+  for (const std::string& word : stable_) stable_bytes_ += word.size();
+
+  // Whole sentences that are stable are not heard again; the last span may still grow.
+  std::size_t n_words = words(joined(settled_, {})).size(), n_settled = 0;
   double cut_s = -1;
-  for (std::size_t i = 0; i + 1 < tail_.size() && !finish; ++i) {
-    end_of_span += tail_[i].text.size();
-    if (end_of_span > stable_bytes_) break;
+  for (std::size_t i = 0; i + 1 < tail_.size(); ++i) {
+    n_words += words(trimmed(tail_[i].text)).size();
+    if (n_words > n_agreed) break;
     const char mark = tail_[i].text.back();
     if (mark != '.' && mark != '?' && mark != '!') continue;
     n_settled = i + 1;
@@ -212,7 +244,14 @@ void Listener::hear_turn(bool finish) {
   n_before_ += used;
 }
 
-std::string Listener::text() const { return joined(settled_, tail_); }
+std::string Listener::text() const {
+  if (stable_.empty()) return joined(settled_, tail_);
+  const std::vector<std::string> heard = words(joined(settled_, tail_));
+  std::string text;
+  for (const std::string& word : stable_) text += word;
+  for (std::size_t i = first_open_word(heard); i < heard.size(); ++i) text += heard[i];
+  return text;
+}
 
 std::vector<TextSpan> Listener::spans() const {
   std::vector<TextSpan> all = settled_;
@@ -226,6 +265,7 @@ void Listener::clear() {
   settled_.clear();
   tail_.clear();
   previous_.clear();
+  stable_.clear();
   stable_bytes_ = 0;
 }
 

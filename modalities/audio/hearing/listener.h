@@ -45,8 +45,9 @@ class Listener {
   /// File: hears the next window when a whole one is there (or whatever is left, when `last`). False when nothing was
   /// done.
   bool hear_window(bool last);
-  /// Turn: hears the unsettled audio; `finish` settles everything that was heard.
-  void hear_turn(bool finish);
+  /// Turn: hears the unsettled audio. `careful` (at a pause) tries again where a text looks wrong; otherwise a doubtful
+  /// hearing changes nothing.
+  void hear_turn(bool careful);
 
   const std::vector<TextSpan>& settled() const { return settled_; }
   /// Settled text and, for turns, the latest hearing of the rest.
@@ -69,11 +70,13 @@ class Listener {
     std::vector<int> tokens;      // text tokens, for the next window's prompt
     double next_s = 0;            // where the next window starts
     double temperature = 0;
+    bool doubtful = false;  // it repeats itself, or the model was unsure
   };
-  Heard hear(std::span<const float> samples, bool timestamps, bool more_follows);
+  Heard hear(std::span<const float> samples, bool fallback, bool more_follows);
   Heard split(const WindowText& text, double window_s, bool more_follows) const;
   bool quiet(std::span<const float> samples) const;
   void settle(const TextSpan& span, double offset_s);
+  std::size_t first_open_word(const std::vector<std::string>& heard) const;
 
   std::shared_ptr<const WhisperModel> model_;
   ListenOptions options_;
@@ -86,7 +89,8 @@ class Listener {
   std::vector<float> samples_;  // not yet settled
   std::size_t n_before_ = 0;    // samples that were pushed and dropped
   std::vector<TextSpan> settled_, tail_;
-  std::vector<int> previous_;  // tokens of the settled text
+  std::vector<int> previous_;        // tokens of the settled text
+  std::vector<std::string> stable_;  // the turn's words that will not change any more
   std::size_t stable_bytes_ = 0;
   std::string language_;
   ListenStats stats_;

@@ -101,49 +101,66 @@ class Transcribe final : public SimpleStage<TranscribeState> {
     return packet;
   }
 
+  /// Takes packets until one makes it hear: so a step is one hearing at most, and a backlog of chunks costs one step.
   StepStatus step_turns(TranscribeState& state, StageIo& io) const {
-    if (io.available(0) == 0) {
-      if (!io.ended(0)) return StepStatus::need_input;
-      if (state.in_turn) end_turn(state, io, state.pause_index);
-      state.finished = true;
-      return StepStatus::done;
+    while (io.available(0) > 0) {
+      const Packet packet = take(state, io);
+      if (take_turn_chunk(state, io, packet.as<AudioChunk>())) return StepStatus::ready;
+      if (io.space(0) == 0) return StepStatus::output_full;
     }
-    const Packet packet = take(state, io);
-    const AudioChunk& chunk = packet.as<AudioChunk>();
+    if (!io.ended(0)) return StepStatus::need_input;
+    if (state.in_turn) end_turn(state, io, state.pause_index);
+    state.finished = true;
+    return StepStatus::done;
+  }
+
+  /// True when it heard (ran the model).
+  bool take_turn_chunk(TranscribeState& state, StageIo& io, const AudioChunk& chunk) const {
     if (chunk.marker == TurnMarker::speech_start && !state.in_turn) {
       state.in_turn = true;
       state.since_partial_s = 0;
     }
     if (!state.in_turn) {
       state.listener.keep_last(kLeadIn);
-      return StepStatus::ready;
+      return false;
     }
     if (chunk.marker == TurnMarker::resume || (chunk.speech && chunk.marker == TurnMarker::none))
       state.heard_pause = false;
-    if (!options_.live && chunk.marker != TurnMarker::end) return StepStatus::ready;
-    if (chunk.marker == TurnMarker::pause) {
-      state.listener.hear_turn(false);
-      state.pause_index = chunk.pause_index;
-      state.heard_pause = true;
-      state.since_partial_s = 0;
-      send(state, io, TurnState::tentative, chunk.pause_index);
-    } else if (chunk.marker == TurnMarker::end) {
-      end_turn(state, io, chunk.pause_index);
-    } else if (!state.heard_pause) {
-      state.since_partial_s += static_cast<double>(chunk.n_frames()) / LogMel::kRate;
-      if (state.since_partial_s >= options_.partial_interval_s) {
-        state.since_partial_s = 0;
+    if (!options_.live && chunk.marker != TurnMarker::end) return false;
+    switch (chunk.marker) {
+      case TurnMarker::pause:
         state.listener.hear_turn(false);
-        if (!state.listener.text().empty()) send(state, io, TurnState::partial, 0);
-      }
+        state.pause_index = chunk.pause_index;
+        state.heard_pause = true;
+        state.since_partial_s = 0;
+        send(state, io, TurnState::tentative, chunk.pause_index);
+        return true;
+      case TurnMarker::end:
+        return end_turn(state, io, chunk.pause_index);
+      case TurnMarker::resume:
+        // Nothing new was heard yet, but an answer that was begun at the pause is in vain: say so at once.
+        if (state.sent) send(state, io, TurnState::partial, 0);
+        break;
+      case TurnMarker::none:
+      case TurnMarker::speech_start:
+        break;
     }
-    return StepStatus::ready;
+    if (state.heard_pause) return false;
+    state.since_partial_s += static_cast<double>(chunk.n_frames()) / LogMel::kRate;
+    if (state.since_partial_s < options_.partial_interval_s) return false;
+    state.since_partial_s = 0;
+    state.listener.hear_turn(false, true);
+    if (!state.listener.text().empty()) send(state, io, TurnState::partial, 0);
+    return true;
   }
 
-  void end_turn(TranscribeState& state, StageIo& io, std::uint64_t pause_index) const {
-    if (!state.heard_pause) state.listener.hear_turn(true);
+  /// True when it had to hear once more.
+  bool end_turn(TranscribeState& state, StageIo& io, std::uint64_t pause_index) const {
+    const bool hears = !state.heard_pause;
+    if (hears) state.listener.hear_turn(true);
     if (state.sent || !state.listener.text().empty()) send(state, io, TurnState::final, pause_index);
     state.forget();
+    return hears;
   }
 
   void send(TranscribeState& state, StageIo& io, TurnState turn_state, std::uint64_t pause_index) const {

@@ -1,0 +1,172 @@
+// The transcription stage with a real model (skipped where the starter pack is not fetched): recordings, turns,
+// silence, refusals.
+#include <catch2/catch.hpp>
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <random>
+
+#include "morph/audio.h"
+#include "morph/error.h"
+#include "morph/registry.h"
+#include "morph/text.h"
+#include "testing/stage_harness.h"
+
+namespace fs = std::filesystem;
+
+namespace morph::audio {
+void register_transcribe(Registry& registry);
+
+namespace {
+
+using morph::testing::HarnessOptions;
+using morph::testing::StageHarness;
+
+const StageSpec& spec() {
+  static const auto registry = [] {
+    auto made = std::make_unique<Registry>();
+    register_transcribe(*made);
+    return made;
+  }();
+  return *registry->find_stage("audio/transcribe");
+}
+
+HarnessOptions options(const std::string& type) {
+  HarnessOptions made;
+  made.inputs["audio"] = Format{type, {{"rate", std::int64_t{16000}}, {"channels", std::int64_t{1}}}};
+  made.n_threads = 2;
+  return made;
+}
+
+/// 16-bit mono samples behind a 44-byte header: the sample clip. Empty when the pack is not there.
+std::vector<float> clip() {
+  std::ifstream in(cache_folder() / "models" / "speech-samples" / "beckett.wav", std::ios::binary);
+  const std::vector<char> bytes((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+  std::vector<float> samples;
+  for (std::size_t i = 44; i + 1 < bytes.size(); i += 2)
+    samples.push_back(static_cast<float>(static_cast<std::int16_t>(static_cast<unsigned char>(bytes[i]) |
+                                                                   (static_cast<unsigned char>(bytes[i + 1]) << 8))) /
+                      32768.0f);
+  return samples;
+}
+
+bool have_model() { return fs::exists(cache_folder() / "models" / "whisper-tiny.en" / "model.safetensors"); }
+
+AudioChunk chunk(std::span<const float> samples, TurnMarker marker = TurnMarker::none, bool speech = true,
+                 std::uint64_t pause_index = 0) {
+  AudioChunk made;
+  made.samples.assign(samples.begin(), samples.end());
+  made.rate_hz = 16000;
+  made.marker = marker;
+  made.speech = speech;
+  made.pause_index = pause_index;
+  return made;
+}
+
+const Params kTiny(std::map<std::string, Value>{{"model", std::string("whisper-tiny.en")}});
+
+TEST_CASE("transcribe: refusals", "[unit]") {
+  const char* golden = std::getenv("MORPH_GOLDEN_DIR");
+  REQUIRE(golden != nullptr);
+  const Params toy(std::map<std::string, Value>{{"model", std::string(golden) + "/whisper"}});
+  CHECK_THROWS_WITH(StageHarness(spec(), toy, options("audio/pcm")), Catch::Contains("tokenizer"));
+  const Params absent(std::map<std::string, Value>{{"model", std::string("no-such-model")}});
+  CHECK_THROWS_AS(StageHarness(spec(), absent, options("audio/pcm")), Error);
+}
+
+TEST_CASE("transcribe: a recording", "[weights]") {
+  if (!have_model()) return;
+  StageHarness harness(spec(), kTiny, options("audio/pcm"));
+  harness.feed("audio", chunk(clip()));
+  harness.end("audio");
+  CHECK(harness.run() == StepStatus::done);
+  const auto texts = harness.take_as<Text>("text");
+  REQUIRE(texts.size() == 1);
+  CHECK(texts[0].turn_state == TurnState::final);
+  CHECK_THAT(texts[0].utf8, Catch::Contains("Fail again") && Catch::StartsWith("Ever tried"));
+  REQUIRE_FALSE(texts[0].spans.empty());
+  CHECK(texts[0].spans.back().end_s <= 10.0);
+  CHECK(texts[0].spans.back().end_s > 7.0);
+  CHECK(texts[0].language == "en");
+}
+
+TEST_CASE("transcribe: silence, noise and nothing give no words", "[weights]") {
+  if (!have_model()) return;
+  std::mt19937 random(7);
+  std::vector<float> noise(16000 * 8);
+  for (float& x : noise) x = 0.003f * (static_cast<float>(random()) / 2147483648.0f - 1.0f);
+  for (const auto& samples : {std::vector<float>(16000 * 40), std::vector<float>{}, noise}) {
+    StageHarness harness(spec(), kTiny, options("audio/pcm"));
+    harness.feed("audio", chunk(samples));
+    harness.end("audio");
+    CHECK(harness.run() == StepStatus::done);
+    const auto texts = harness.take_as<Text>("text");
+    REQUIRE(texts.size() >= 1);
+    CHECK(texts.back().turn_state == TurnState::final);
+    CHECK(texts.back().utf8 == "");
+  }
+}
+
+TEST_CASE("transcribe: turns", "[weights]") {
+  if (!have_model()) return;
+  const std::vector<float> samples = clip();
+  const std::vector<float> hush(8000);
+  StageHarness harness(spec(), kTiny, options("audio/speech"));
+  const auto say = [&](std::uint64_t pause) {
+    for (std::size_t i = 0; i < samples.size(); i += 4800)
+      harness.feed("audio", chunk(std::span(samples).subspan(i, std::min<std::size_t>(4800, samples.size() - i)),
+                                  i == 0 ? TurnMarker::speech_start : TurnMarker::none));
+    harness.feed("audio", chunk(hush, TurnMarker::pause, false, pause));
+    harness.feed("audio", chunk(hush, TurnMarker::end, false, pause));
+    CHECK(harness.run() == StepStatus::need_input);
+    return harness.take("text");
+  };
+  for (std::uint64_t turn = 1; turn <= 2; ++turn) {
+    const std::vector<Packet> packets = say(turn);
+    REQUIRE(packets.size() >= 4);
+    CHECK(packets[0].kind == PacketKind::data);
+    std::string stable;
+    for (std::size_t i = 1; i < packets.size(); ++i) {
+      CHECK(packets[i].kind == PacketKind::revise);
+      CHECK(packets[i].since == packets[0].sequence);
+    }
+    for (const Packet& packet : packets) {
+      const Text& text = packet.as<Text>();
+      CAPTURE(text.utf8, stable);
+      if (text.turn_state == TurnState::partial) {
+        CHECK(text.utf8.substr(0, stable.size()) == stable);
+        REQUIRE(text.stable_bytes <= text.utf8.size());
+        stable = text.utf8.substr(0, text.stable_bytes);
+      }
+    }
+    const Text& tentative = packets[packets.size() - 2].as<Text>();
+    const Text& final = packets.back().as<Text>();
+    CHECK(tentative.turn_state == TurnState::tentative);
+    CHECK(tentative.pause_index == turn);
+    CHECK(final.turn_state == TurnState::final);
+    CHECK(final.pause_index == turn);
+    CHECK(final.utf8 == tentative.utf8);
+    CHECK_THAT(final.utf8, Catch::Contains("ail again"));
+  }
+  harness.end("audio");
+  CHECK(harness.run() == StepStatus::done);
+  CHECK(harness.take("text").empty());
+}
+
+TEST_CASE("transcribe: a cancel ends a step", "[weights]") {
+  if (!have_model()) return;
+  StageHarness harness(spec(), kTiny, options("audio/pcm"));
+  harness.feed("audio", chunk(clip()));
+  harness.end("audio");
+  harness.cancel();
+  try {
+    harness.run();
+    FAIL("a cancelled step went on");
+  } catch (const Error& error) {
+    CHECK(error.code() == ErrorCode::cancelled);
+  }
+}
+
+}  // namespace
+}  // namespace morph::audio
