@@ -247,7 +247,8 @@ void HubClient::download(const HubModel& model, const HubFile& file, const std::
       Headers headers(nullptr, curl_slist_free_all);
       const Curl curl = make_request(url, token_, headers);
       Transfer transfer{out.get(), have, 0, file.bytes, false, false, curl.get(), false, &progress, &file.path};
-      if (have > 0) curl_easy_setopt(curl.get(), CURLOPT_RESUME_FROM_LARGE, static_cast<curl_off_t>(have));
+      // Not CURLOPT_RESUME_FROM: with it libcurl fails by itself when a server ignores the range.
+      if (have > 0) curl_easy_setopt(curl.get(), CURLOPT_RANGE, fmt::format("{}-", have).c_str());
       curl_easy_setopt(curl.get(), CURLOPT_WRITEFUNCTION, write_to_file);
       curl_easy_setopt(curl.get(), CURLOPT_WRITEDATA, &transfer);
       const CURLcode code = curl_easy_perform(curl.get());

@@ -33,8 +33,8 @@ Pipeline choose_pipeline(const Engine& engine, const std::vector<Input>& inputs,
 std::vector<Binding> bind_ports(const Engine& engine, const Pipeline& pipeline, const std::vector<Input>& inputs,
                                 const std::string& out, bool json);
 
-/// True when an input is a pipe or device that delivers as time goes by (a microphone): a pipeline's `clock` parameter is
-/// then "live" unless it was given.
+/// True when an input is a pipe or device that delivers as time goes by (a microphone): a pipeline's `clock` parameter
+/// is then "live" unless it was given.
 bool is_live(const std::vector<Input>& inputs);
 
 /// Outputs that no binding reads: CompileOptions::unread, so that their packets are not waited for.
