@@ -112,7 +112,6 @@ Listener::Heard Listener::hear(std::span<const float> samples, bool fallback, bo
   const int n_audio = std::min(n_ctx, static_cast<int>(window_s * 50.0) + 1);
   // Nobody says more than some 8 tokens in a second: less time is lost when the model runs away.
   decode.max_tokens = std::min(decode.max_tokens, 24 + static_cast<int>(window_s * 10.0));
-  if (once) decode.temperatures.resize(std::min<std::size_t>(decode.temperatures.size(), 1));
   const WindowText text = decoder_.decode(decode, options_.previous_text ? previous_ : std::vector<int>{}, n_audio,
                                           options_.seed + n_before_);
   stats_.decode_s += seconds_since(start);

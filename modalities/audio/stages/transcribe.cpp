@@ -129,7 +129,7 @@ class Transcribe final : public SimpleStage<TranscribeState> {
     if (!options_.live && chunk.marker != TurnMarker::end) return false;
     switch (chunk.marker) {
       case TurnMarker::pause:
-        state.listener.hear_turn(false);
+        state.listener.hear_turn(true);
         state.pause_index = chunk.pause_index;
         state.heard_pause = true;
         state.since_partial_s = 0;
@@ -149,7 +149,7 @@ class Transcribe final : public SimpleStage<TranscribeState> {
     state.since_partial_s += static_cast<double>(chunk.n_frames()) / LogMel::kRate;
     if (state.since_partial_s < options_.partial_interval_s) return false;
     state.since_partial_s = 0;
-    state.listener.hear_turn(false, true);
+    state.listener.hear_turn(false);
     if (!state.listener.text().empty()) send(state, io, TurnState::partial, 0);
     return true;
   }
