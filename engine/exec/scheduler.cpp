@@ -195,13 +195,23 @@ void Scheduler::remove_ready(GraphNode& node) {
 
 // ----------------------------------------------------------------------------------------------------- steps
 
+namespace {
+/// Nearest to the sink first starves a listener while an answer is made, and so hides that the speaker went on: a node
+/// that has waited this long goes before others of its priority.
+constexpr StreamTime kPatience = std::chrono::milliseconds(60);
+}  // namespace
+
 std::optional<Step> Scheduler::pick(LaneId lane, StreamTime now) {
   if (lane >= lanes_.size()) return std::nullopt;
   std::vector<Ready>& ready = lanes_[lane];
   std::size_t best = ready.size();
-  const auto better = [](const Ready& a, const Ready& b) {
+  const auto better = [now](const Ready& a, const Ready& b) {
     if (a.graph->options.priority != b.graph->options.priority)
       return a.graph->options.priority > b.graph->options.priority;
+    const bool a_is_due = now - a.node->ready_since > kPatience;
+    const bool b_is_due = now - b.node->ready_since > kPatience;
+    if (a_is_due != b_is_due) return a_is_due;
+    if (a_is_due && a.node->ready_since != b.node->ready_since) return a.node->ready_since < b.node->ready_since;
     if (a.node->distance != b.node->distance) return a.node->distance < b.node->distance;
     return a.node->last_turn < b.node->last_turn;
   };

@@ -4,8 +4,9 @@
 //
 // A node is runnable when what its last step answered says so (StepStatus, as in ClickHouse's IProcessor) and none of
 // its blocking output links is full. Ready nodes wait in lanes: one lane of light steps, one of heavy steps per device,
-// one per blocking node. pick() takes the best of a lane: run priority, then distance to the nearest sink, then whose
-// last turn is longest ago; and adds batch mates of the same stage and batch key from any run.
+// one per blocking node. pick() takes the best of a lane: run priority, then who has waited for more than 60 ms, then
+// distance to the nearest sink, then whose last turn is longest ago; and adds batch mates of the same stage and batch
+// key from any run.
 #pragma once
 
 #include <cstdint>
