@@ -81,6 +81,8 @@ fi
 # unpack_source FOLDER: downloads the pinned package and leaves its llama.cpp tree in FOLDER, with the CPU modules that
 # are not in $variants taken out of its build files, and the module folder compiled into libggml only (as published it
 # would be in the command line of every file that includes ggml.h, and no compiler cache could serve another prefix).
+# Threads that wait at a barrier give way after a few microseconds: as published they spin on, and where another program
+# has one of the cores a step takes ten times as long.
 unpack_source() {
   local folder=$1 archive list
   archive=$(fetch_package "$folder.download" "llama-cpp-python==$version" "$source_sum" --no-binary llama-cpp-python)
@@ -89,6 +91,9 @@ unpack_source() {
   rm -rf "$folder.download"
   list=$folder/ggml/src/CMakeLists.txt
   sed -i 's/target_compile_definitions(ggml PUBLIC GGML_BACKEND_DIR=/target_compile_definitions(ggml PRIVATE GGML_BACKEND_DIR=/' "$list"
+  sed -i '/^void ggml_barrier(/,/^}/s/ggml_thread_cpu_relax();/static _Thread_local unsigned spins; if (++spins % 256 == 0) sched_yield(); else ggml_thread_cpu_relax();/' \
+    "$folder/ggml/src/ggml-cpu/ggml-cpu.c"
+  grep -q 'spins % 256' "$folder/ggml/src/ggml-cpu/ggml-cpu.c" || die 'the barrier of ggml is not where it was expected'
   if [[ $variants != all ]]; then
     sed -i -E "/^if \(GGML_CPU_ALL_VARIANTS\)/,/^elseif \(GGML_CPU\)/{/ggml_add_cpu_backend_variant\((${variants// /|})[ )]/!s/^( *)ggml_add_cpu_backend_variant\(.*/\1# left out/}" "$list"
   fi
