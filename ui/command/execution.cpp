@@ -7,10 +7,12 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <fstream>
 #include <thread>
 
+#include "by_products.h"
 #include "console.h"
 #include "inputs.h"
 #include "provenance.h"
@@ -112,7 +114,15 @@ void write_beside(const std::string& path, const nlohmann::json& record) {
 Outcome execute_or_throw(Engine& engine, const Pipeline& pipeline, CompileOptions compile,
                          const CommonOptions& options) {
   Outcome outcome;
-  compile.unread = unbound_outputs(pipeline, compile.bindings);
+  // By-products are worth showing to a person, and to nobody else.
+  const bool shows = options.show || (!options.quiet && !options.json && isatty(STDERR_FILENO) != 0);
+  std::vector<std::string> shown;
+  for (const std::string& name : unbound_outputs(pipeline, compile.bindings)) {
+    const bool is_text = std::any_of(pipeline.outputs.begin(), pipeline.outputs.end(), [&](const PipelinePort& port) {
+      return port.name == name && port.type == "text";
+    });
+    (shows && is_text ? shown : compile.unread).push_back(name);
+  }
   CompileResult compiled = engine.compile(pipeline, compile);
   outcome.exit_code = report_diagnostics(compiled.diagnostics, options.json);
   if (!compiled.plan) return outcome;
@@ -137,13 +147,14 @@ Outcome execute_or_throw(Engine& engine, const Pipeline& pipeline, CompileOption
   run_options.priority = Priority::interactive;
   run_options.trace = options.trace;
   const bool text_on_terminal = files.empty() && isatty(STDOUT_FILENO) != 0;
-  if (!text_on_terminal) {
+  if (!text_on_terminal && shown.empty()) {
     run_options.on_progress = [&](const std::string& stage, double fraction, std::string_view what) {
       progress.show(fraction, what.empty() ? std::string_view(stage) : what);
     };
   }
   const std::unique_ptr<Run> run = engine.create_run(compiled.plan, run_options);
   {
+    const ByProducts by_products(*run, shown);
     const InterruptWatch watch([&] { run->cancel(); });
     run->start();
     run->wait();

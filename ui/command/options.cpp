@@ -21,6 +21,8 @@ void add_common_options(CLI::App& app, CommonOptions& options) {
       ->type_name("NAME=VALUE");
   app.add_option("--trace", options.trace, "Write a trace to this file; open it in Perfetto or chrome://tracing");
   app.add_flag("--metrics", options.metrics, "Print what each stage did, to stderr");
+  app.add_flag("--show", options.show,
+               "Print by-products (what was heard, the answer in writing) to stderr; a terminal gets them anyway");
   app.add_flag("--json", options.json, "Machine-readable output");
   app.add_flag("-q,--quiet", options.quiet, "No progress");
 }

@@ -23,6 +23,7 @@ struct CommonOptions {
   bool json = false;
   bool quiet = false;
   bool metrics = false;
+  bool show = false;                ///< by-products on stderr even where it is no terminal
   std::string trace;                ///< file for a Perfetto trace
   std::vector<std::string> params;  ///< "name=value" or "stage.param=value"
 };
