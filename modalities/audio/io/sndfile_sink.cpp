@@ -1,5 +1,6 @@
-// wav and flac. WAV files of 4 GiB and more become RF64 by themselves. Bytes go through our own writer, because
-// libsndfile does not report every failed write (the last block of a flac file on a full disk).
+// wav and flac. WAV is the plain kind that every program opens (not RF64 or the extensible header), so it ends at 4
+// GiB. Bytes go through our own writer, because libsndfile does not report every failed write (the last block of a flac
+// file on a full disk).
 #include <fmt/format.h>
 #include <sndfile.h>
 #include <unistd.h>
@@ -15,6 +16,8 @@
 namespace morph::audio {
 namespace {
 
+constexpr std::uint64_t kMostWavBytes = 0xFFF00000;  ///< leaves room for the header and the provenance
+
 struct SndfileCloser {
   void operator()(SNDFILE* file) const { sf_close(file); }
 };
@@ -27,7 +30,7 @@ class SndfileSink final : public AudioSink {
     info.samplerate = options.rate_hz;
     info.channels = options.channels;
     const int subtype = options.bits == 16 ? SF_FORMAT_PCM_16 : options.bits == 24 ? SF_FORMAT_PCM_24 : SF_FORMAT_FLOAT;
-    info.format = (flac ? SF_FORMAT_FLAC : SF_FORMAT_RF64) | subtype;
+    info.format = (flac ? SF_FORMAT_FLAC : SF_FORMAT_WAV) | subtype;
     if (sf_format_check(&info) == 0)
       throw Error(ErrorCode::config, path,
                   fmt::format("the format cannot hold {} channels of {} bit at {} Hz; choose another suffix or bits",
@@ -35,13 +38,17 @@ class SndfileSink final : public AudioSink {
     SF_VIRTUAL_IO io{length, seek, read, write_bytes, tell};
     sound_.reset(sf_open_virtual(&io, SFM_WRITE, &info, this));
     check(sound_ != nullptr);
-    if (!flac) sf_command(sound_.get(), SFC_RF64_AUTO_DOWNGRADE, nullptr, SF_TRUE);
+    if (!flac) bytes_left_ = kMostWavBytes;
     if (!options.provenance.empty()) sf_set_string(sound_.get(), SF_STR_COMMENT, options.provenance.c_str());
   }
 
   void write(std::span<const float> samples) override {
     const auto channels = static_cast<std::size_t>(options_.channels);
     const auto n_frames = static_cast<sf_count_t>(samples.size() / channels);
+    const std::uint64_t n_bytes = samples.size() * static_cast<std::uint64_t>(options_.bits / 8);
+    if (n_bytes > bytes_left_)
+      throw Error(ErrorCode::resource, path_, "expected less than 4 GiB, which is all a WAV file can hold; use .flac");
+    bytes_left_ -= n_bytes;
     sf_count_t n = 0;
     if (options_.bits == 16) {  // our own rounding: libsndfile scales by 32767, and a copy should be a copy
       shorts_.resize(samples.size());
@@ -94,6 +101,7 @@ class SndfileSink final : public AudioSink {
   std::string path_;
   SinkOptions options_;
   OutputFile file_;
+  std::uint64_t bytes_left_ = UINT64_MAX;
   int error_ = 0;                                  ///< of the first write that failed
   std::unique_ptr<SNDFILE, SndfileCloser> sound_;  // closed before file_
   std::vector<short> shorts_;

@@ -2,6 +2,7 @@
 #include <sys/resource.h>
 
 #include <csignal>
+#include <fstream>
 #include <sstream>
 
 #include "io/audio_sink.h"
@@ -111,6 +112,18 @@ TEST_CASE("wav and flac carry their provenance", "[unit][audio]") {
                 Params({{"provenance", std::string("pipeline=x seed=1")}}));
     CHECK(bytes_of(scratch.file("p" + suffix)).find("pipeline=x seed=1") != std::string::npos);
   }
+}
+
+TEST_CASE("a wav file is the plain kind that every program opens", "[unit][audio]") {
+  const SoundScratch scratch;
+  const std::string path = scratch.file("plain.wav");
+  write_audio(path, {tone(22050, 1, 0.2)}, Params({{"provenance", std::string("made by a test")}}));
+  std::ifstream file(path, std::ios::binary);
+  std::string head(44, '\0');
+  file.read(head.data(), static_cast<std::streamsize>(head.size()));
+  CHECK(head.substr(0, 4) == "RIFF");
+  CHECK(head.substr(8, 8) == "WAVEfmt ");
+  CHECK(head.substr(20, 2) == std::string("\1\0", 2));  // integer PCM, not the extensible header
 }
 
 TEST_CASE("long files come in bounded chunks", "[unit][audio]") {
