@@ -160,6 +160,8 @@ Outcome execute_or_throw(Engine& engine, const Pipeline& pipeline, CompileOption
     run->wait();
   }
   progress.clear();
+  for (const auto& [stage, metrics] : run->metrics())
+    for (const std::string& note : metrics.notes) fmt::print(stderr, "warning: {}: {}\n", stage, note);
   if (options.metrics) print_metrics(*run);
   for (const OutputFile& file : files) {
     if (!file.carries_record) write_beside(file.path, record);
