@@ -22,7 +22,8 @@ ensure_starter_pack() {
 build_preset() {
   local root=$1 preset=$2 folder=$1/build/$3 targets=$4 wanted
   shift 4
-  local options=("-DMORPH_SUBSTRATE_PREFIX=$MORPH_PREFIX_FOUND" "-DMORPH_OPENVINO_DIR=$MORPH_OPENVINO_FOUND" "$@")
+  local options=("-DMORPH_SUBSTRATE_PREFIX=$MORPH_PREFIX_FOUND" "-DMORPH_OPENVINO_DIR=$MORPH_OPENVINO_FOUND"
+    "-DMORPH_GOLDEN_DIR=${MORPH_GOLDEN_DIR:-}" "$@")
   local log=$folder/build.log
   wanted=${options[*]}
   mkdir -p "$folder"
