@@ -13,6 +13,9 @@ set(MORPH_TEST_ENVIRONMENT "MORPH_GOLDEN_DIR=${morph_golden}" "MORPH_SOURCE_DIR=
 
 find_package(Catch2 2 REQUIRED)
 add_library(morph_catch_main OBJECT "${PROJECT_SOURCE_DIR}/tests/catch_main.cpp")
+if(MORPH_SANITIZE MATCHES "address")
+  target_sources(morph_catch_main PRIVATE "${PROJECT_SOURCE_DIR}/tests/sanitizers/keep_modules.cpp")
+endif()
 target_link_libraries(morph_catch_main PUBLIC Catch2::Catch2 PRIVATE morph_options)
 target_compile_definitions(morph_catch_main PRIVATE "MORPH_DEFAULT_GOLDEN_DIR=\"${morph_golden}\""
   "MORPH_DEFAULT_SOURCE_DIR=\"${PROJECT_SOURCE_DIR}\"" "MORPH_DEFAULT_BINARY=\"${CMAKE_RUNTIME_OUTPUT_DIRECTORY}/morph\"")
