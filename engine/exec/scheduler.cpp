@@ -356,8 +356,10 @@ void Scheduler::retry_singly(const Step& step, StreamTime now) {
     GraphNode& node = *item.node;
     node.alone = true;
     node.io.undo();
-    for (ControlEvent& event : node.io.controls) node.controls.push_back(std::move(event));
+    // What it was given comes again, before what arrived meanwhile.
+    node.controls.insert(node.controls.begin(), node.io.controls.begin(), node.io.controls.end());
     node.io.controls.clear();
+    if (item.flush_epoch) node.pending_flush = std::max(node.pending_flush.value_or(0), *item.flush_epoch);
     return_inputs(graph, node, now);
     node.events |= kWakeEvent;
     node.last = StepStatus::ready;

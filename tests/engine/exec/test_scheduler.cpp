@@ -215,6 +215,52 @@ TEST_CASE("a failed batch is undone and stepped singly; only the guilty run fail
   CHECK(packet->error->code() == ErrorCode::format);
 }
 
+TEST_CASE("a failed batch loses no flush, and keeps control events in order", "[unit]") {
+  std::vector<std::string> heard;
+  auto stage = std::make_shared<StubStage>(nullptr);
+  stage->batch = [&heard](std::span<StepItem> items) {
+    if (items.size() > 1 && items[0].io->available(0) > 0) throw Error(ErrorCode::format, "inner", "not together");
+    for (StepItem& item : items) {
+      while (auto event = item.io->next_control()) heard.push_back(event->name);
+      if (item.io->available(0) > 0) item.io->push(0, item.io->take(0));
+      item.status = StepStatus::need_input;
+    }
+  };
+  StageSpec spec = stub_spec("batch", 1, 1);
+  spec.max_batch = 4;
+  PlanBuilder plan("pipe");
+  const int in = plan.feed("in");
+  const int b = plan.add("batch", spec, stage);
+  const int out = plan.read("out");
+  plan.link(in, 0, b, 0).link(b, 0, out, 0);
+  Driver driver;
+  auto one = driver.start(plan);
+  auto two = driver.start(plan);
+  driver.run();
+  const auto control = [&](const std::string& name) {
+    ControlEvent event;
+    event.name = name;
+    driver.scheduler.send_control(one, one->node(out), event, driver.now);
+  };
+  Packet flush = Packet::flush(1), first = number(1), second = number(2);
+  driver.scheduler.feed(one, one->node(in), flush, driver.now);
+  driver.scheduler.feed(one, one->node(in), first, driver.now);
+  driver.scheduler.feed(two, two->node(in), second, driver.now);
+  control("earlier");
+  auto& state = static_cast<StubState&>(*one->node(b).state);
+  auto step = driver.pick();
+  REQUIRE(step);
+  REQUIRE(step->items.size() == 2);
+  control("later");  // while the batch is under way
+  driver.finish(*step);
+  REQUIRE(one->node(b).pending_flush);
+  CHECK(*one->node(b).pending_flush == 1);
+  driver.run();
+  CHECK(heard == std::vector<std::string>{"earlier", "later"});
+  CHECK(state.flushed.back() == 1);
+  CHECK(one->state == RunState::running);
+}
+
 TEST_CASE("a flush drops what is older over the whole way and reaches states between steps", "[unit]") {
   PlanBuilder plan;
   const int in = plan.feed("in");
