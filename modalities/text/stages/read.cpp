@@ -1,9 +1,13 @@
 // text/read: a UTF-8 file, standard input or a literal as one text.
+//
+// Standard input is read a little at a time, so that a run which waits for it can be cancelled.
 #include <fmt/format.h>
+#include <poll.h>
+#include <unistd.h>
 
+#include <cerrno>
+#include <cstring>
 #include <fstream>
-#include <iostream>
-#include <iterator>
 #include <sstream>
 
 #include "morph/error.h"
@@ -16,29 +20,44 @@ namespace {
 
 constexpr std::size_t kMostBytes = std::size_t{1} << 28;  ///< 256 MiB: beyond this it is not a prompt
 
+constexpr int kWaitMs = 50;  ///< for standard input, before a cancel is looked for
+
 struct ReadState final : StageState {
+  std::string bytes;  ///< of standard input so far
   bool sent = false;
 };
 
+void append(std::string& bytes, const char* more, std::size_t n, const std::string& where) {
+  bytes.append(more, n);
+  if (bytes.size() > kMostBytes)
+    throw Error(ErrorCode::resource, where, "expected at most 256 MiB of text, found more; split the file");
+}
+
 std::string load(const std::string& path) {
-  std::string bytes;
-  const auto read = [&](std::istream& stream) {
-    std::vector<char> block(1 << 16);
-    while (stream.read(block.data(), static_cast<std::streamsize>(block.size())) || stream.gcount() > 0) {
-      bytes.append(block.data(), static_cast<std::size_t>(stream.gcount()));
-      if (bytes.size() > kMostBytes)
-        throw Error(ErrorCode::resource, path, "expected at most 256 MiB of text, found more; split the file");
-    }
-  };
-  if (path == "-") {
-    read(std::cin);
-    return bytes;
-  }
   std::ifstream stream(path, std::ios::binary);
   if (!stream) throw Error(ErrorCode::config, path, "expected a text file, found none that can be opened");
-  read(stream);
+  std::string bytes;
+  std::vector<char> block(1 << 16);
+  while (stream.read(block.data(), static_cast<std::streamsize>(block.size())) || stream.gcount() > 0)
+    append(bytes, block.data(), static_cast<std::size_t>(stream.gcount()), path);
   if (stream.bad()) throw Error(ErrorCode::resource, path, "reading failed before the end of the file");
   return bytes;
+}
+
+/// Takes what standard input has, waiting a moment for it; true at its end.
+bool read_more(std::string& bytes) {
+  const auto fail = [] {
+    throw Error(ErrorCode::resource, "stdin", fmt::format("reading failed ({})", std::strerror(errno)));
+  };
+  pollfd asked{STDIN_FILENO, POLLIN, 0};
+  const int ready = ::poll(&asked, 1, kWaitMs);
+  if (ready < 0 && errno != EINTR) fail();
+  if (ready <= 0) return false;
+  std::vector<char> block(1 << 16);
+  const ssize_t n = ::read(STDIN_FILENO, block.data(), block.size());
+  if (n < 0 && errno != EINTR && errno != EAGAIN) fail();
+  if (n > 0) append(bytes, block.data(), static_cast<std::size_t>(n), "stdin");
+  return n == 0;
 }
 
 /// Takes a byte order mark off and refuses what is not UTF-8.
@@ -68,9 +87,12 @@ class Read final : public SimpleStage<ReadState> {
   StepStatus step_one(ReadState& state, StageIo& io) const override {
     if (state.sent) return StepStatus::done;
     if (io.space(0) == 0) return StepStatus::output_full;
+    const bool from_stdin = !literal_ && (path_ == "-" || path_ == "/dev/stdin");
+    if (from_stdin && !read_more(state.bytes)) return StepStatus::ready;
     state.sent = true;
-    const std::string text =
-        literal_ ? checked(*literal_, "text") : checked(load(path_), path_ == "-" ? "stdin" : path_);
+    const std::string text = literal_     ? checked(*literal_, "text")
+                             : from_stdin ? checked(std::move(state.bytes), "stdin")
+                                          : checked(load(path_), path_);
     if (!lines_) {
       send(io, text);
       return StepStatus::done;

@@ -1,4 +1,6 @@
 // Text payload, UTF-8, reading and writing.
+#include <unistd.h>
+
 #include <catch2/catch.hpp>
 #include <filesystem>
 #include <fstream>
@@ -125,6 +127,28 @@ TEST_CASE_METHOD(Folder, "text is read from files and literals", "[unit][text]")
   REQUIRE(lines.size() == 2);
   CHECK(lines[0].utf8 == "one");
   CHECK(lines[1].utf8 == " two");
+}
+
+TEST_CASE_METHOD(Folder, "standard input is read without blocking a step", "[unit][text]") {
+  int ends[2];
+  REQUIRE(pipe(ends) == 0);
+  const int kept = dup(STDIN_FILENO);
+  dup2(ends[0], STDIN_FILENO);
+  close(ends[0]);
+  {
+    StageHarness harness(*registry.find_stage("text/read"), Params({{"path", std::string("-")}}));
+    CHECK(harness.step() == StepStatus::ready);  // nothing there yet: the step ends, so that a cancel can take effect
+    REQUIRE(write(ends[1], "one ", 4) == 4);
+    CHECK(harness.step() == StepStatus::ready);
+    REQUIRE(write(ends[1], "two", 3) == 3);
+    close(ends[1]);
+    CHECK(harness.run() == StepStatus::done);
+    const auto texts = harness.take_as<Text>("text");
+    REQUIRE(texts.size() == 1);
+    CHECK(texts[0].utf8 == "one two");
+  }
+  dup2(kept, STDIN_FILENO);
+  close(kept);
 }
 
 TEST_CASE_METHOD(Folder, "what is not text is refused by name", "[unit][text]") {
