@@ -23,11 +23,33 @@ struct ExplainOptions {
   std::string to;
 };
 
+/// The whole file by rename, or Error{resource} and nothing.
+void take_name(const std::string& temporary, const std::string& file) {
+  std::error_code failed, ignored;
+  std::filesystem::rename(temporary, file, failed);
+  if (!failed) return;
+  std::filesystem::remove(temporary, ignored);
+  throw Error(ErrorCode::resource, file, "cannot be written: " + failed.message());
+}
+
+void write(const std::string& text, const std::string& file) {
+  const std::string temporary = file + ".part";
+  std::ofstream out(temporary);
+  out << text;
+  out.close();
+  if (!out) {
+    std::error_code ignored;
+    std::filesystem::remove(temporary, ignored);
+    throw Error(ErrorCode::resource, file, "cannot be written");
+  }
+  take_name(temporary, file);
+}
+
 /// Runs Graphviz' `dot -T<kind>` on `graph` into `file` (whole, by rename).
 void draw(const std::string& graph, const std::string& kind, const std::string& file) {
   const std::string temporary = file + ".part";
   const std::string source = file + ".dot.part";
-  if (std::ofstream out(source); !(out << graph)) throw Error(ErrorCode::resource, source, "cannot be written");
+  write(graph, source);
   const std::string type = "-T" + kind;
   const pid_t child = fork();
   if (child < 0) throw Error(ErrorCode::resource, "dot", "cannot start a process");
@@ -46,7 +68,7 @@ void draw(const std::string& graph, const std::string& kind, const std::string& 
                     ? "drawing needs Graphviz' `dot`, which is not installed: apt-get install graphviz"
                     : "`dot` could not draw the graph");
   }
-  std::filesystem::rename(temporary, file);
+  take_name(temporary, file);
 }
 
 int explain(const ExplainOptions& options) {
@@ -78,21 +100,16 @@ int explain(const ExplainOptions& options) {
     return 0;
   }
   const std::string suffix = std::filesystem::path(options.out).extension().string();
-  if (suffix == ".svg" || suffix == ".png" || suffix == ".pdf") {
+  if (suffix == ".svg" || suffix == ".png" || suffix == ".pdf")
     draw(explain_dot(*compiled.plan), suffix.substr(1), options.out);
-    return 0;
-  }
-  std::ofstream out(options.out);
-  if (suffix == ".dot")
-    out << explain_dot(*compiled.plan);
+  else if (suffix == ".dot")
+    write(explain_dot(*compiled.plan), options.out);
   else if (suffix == ".json")
-    out << explain_json(*compiled.plan);
+    write(explain_json(*compiled.plan), options.out);
   else if (suffix == ".txt")
-    out << explain_text(*compiled.plan);
+    write(explain_text(*compiled.plan), options.out);
   else
     throw Error(ErrorCode::config, options.out, "expected .svg, .png, .pdf, .dot, .json or .txt");
-  out.close();
-  if (!out) throw Error(ErrorCode::resource, options.out, "cannot be written");
   return 0;
 }
 
