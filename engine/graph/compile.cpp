@@ -115,10 +115,39 @@ Estimate estimate(const PlanNode& node, const Params& params, const CompileEnvir
   if (node.spec == nullptr || !node.spec->estimate) return {};
   std::vector<const Format*> inputs;
   for (const std::optional<Format>& input : node.inputs) inputs.push_back(input ? &*input : nullptr);
-  return node.spec->estimate(ResolveContext{params, inputs, environment.find_model, node.device});
+  return node.spec->estimate(ResolveContext{params, inputs, environment.find_model, node.device, node.source_bytes});
+}
+
+/// Bytes of what a source reads: its literal, or its file. 0 when that is not known before the run.
+std::uint64_t source_size(const PlanNode& node) {
+  if (node.spec == nullptr || node.spec->source_of.empty()) return 0;
+  if (node.params.has("text")) return node.params.get_string("text").size();
+  if (!node.params.has("path")) return 0;
+  std::error_code failed;
+  const std::uintmax_t bytes = std::filesystem::file_size(node.params.get_string("path"), failed);
+  return failed ? 0 : bytes;
+}
+
+/// Passes sizes of sources along the links, for as long as the kind of thing (the format's modality) stays the same.
+void size_sources(Plan& plan) {
+  const auto modality = [](const Format& format) { return format.type.substr(0, format.type.find('/')); };
+  for (std::size_t i = 0; i < plan.nodes.size(); ++i) {
+    PlanNode& node = plan.nodes[i];
+    node.source_bytes = source_size(node);
+    for (const PlanLink& link : plan.links) {
+      if (link.to_node != static_cast<int>(i) || link.delay) continue;
+      const PlanNode& from = plan.nodes[static_cast<std::size_t>(link.from_node)];
+      bool same = true;
+      for (const std::optional<Format>& input : from.inputs)
+        same = same && (!input || modality(*input) == modality(link.format));
+      // A generator makes more than it takes: its output says nothing about the source.
+      if (same && (from.spec == nullptr || from.spec->load != StageLoad::heavy)) node.source_bytes += from.source_bytes;
+    }
+  }
 }
 
 void estimate_all(Plan& plan, const CompileEnvironment& environment, Diagnostics& diagnostics) {
+  size_sources(plan);
   for (PlanNode& node : plan.nodes) {
     const std::string where = plan.name + "/" + node.name;
     try {

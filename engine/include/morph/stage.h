@@ -78,6 +78,9 @@ struct ResolveContext {
   /// Folder of a model by name or path; throws Error{weights} that says how to fetch it.
   std::function<std::filesystem::path(const std::string& model)> find_model;
   std::string device = "cpu";  ///< executor chosen for the stage
+  /// Bytes that the sources upstream hold, where that is known before the run (a literal, a file) and their format
+  /// reaches the stage unchanged in kind (text for a text stage); 0: unknown. For estimates only.
+  std::uint64_t source_bytes = 0;
 };
 
 class Stage;

@@ -25,4 +25,8 @@ class MappedFile {
   std::span<const std::byte> bytes_;
 };
 
+/// Lets the kernel take back the resident pages that lie wholly inside `bytes`; their content stays readable. While
+/// weights are converted one by one this keeps the file from being counted beside them. A hint: never fails.
+void release_pages(std::span<const std::byte> bytes);
+
 }  // namespace morph::tensor

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "morph/error.h"
+#include "tensor/weights/mapped_file.h"
 
 namespace morph::tensor {
 namespace {
@@ -77,6 +78,7 @@ WeightSet::WeightSet(std::span<const BoundTensor> tensors, const StoragePolicy& 
   std::vector<std::byte> packed;
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     upload(tensors[i], made[i], floats, packed);
+    release_pages(tensors[i].stored->data);
     if (progress) progress(static_cast<double>(i + 1) / static_cast<double>(tensors.size()));
   }
 }

@@ -159,7 +159,7 @@ VoiceInfo describe(const std::filesystem::path& folder) {
   return info;
 }
 
-Estimate estimate(const VoiceInfo& info) {
+Estimate estimate(const VoiceInfo& info, std::uint64_t /*text_bytes*/) {
   Estimate cost = openvino::estimate_onnx(info.model_file, onnx_options("cpu", 1));
   cost.scratch += 750u << 20;  // measured on two sentences
   cost.longest_step_ms = 10000;

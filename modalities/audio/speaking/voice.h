@@ -67,7 +67,8 @@ struct VoiceFamily {
   bool (*recognise)(const std::filesystem::path& folder);
   /// Reads small files only. Throws Error{weights} naming the file and key that is wrong.
   VoiceInfo (*describe)(const std::filesystem::path& folder);
-  Estimate (*estimate)(const VoiceInfo& info);
+  /// `text_bytes`: of the whole text when it is known, else 0.
+  Estimate (*estimate)(const VoiceInfo& info, std::uint64_t text_bytes);
   std::shared_ptr<const Voice> (*load)(const VoiceInfo& info, const VoiceLoad& load);
 };
 

@@ -73,7 +73,7 @@ void register_speak(Registry& registry) {
   };
   spec.estimate = [](const ResolveContext& context) {
     const VoiceInfo info = describe_voice(context);
-    return find_voice_family(info.folder).estimate(info);
+    return find_voice_family(info.folder).estimate(info, context.source_bytes);
   };
   spec.create = [](const CreateContext& context) -> std::shared_ptr<const Stage> {
     const std::filesystem::path folder = context.find_model(context.params.get_string("voice"));

@@ -161,7 +161,7 @@ Estimate estimate_trunk(const TrunkOptions& options, const SessionOptions& sessi
   estimate.weights_key = trunk_key(options);
   estimate.session = backbone::cache_bytes(header, session);
   // Compute buffers: logits of the outputs, and about eight activations of four model widths per position of a batch
-  // (checked against llama_get_memory_breakdown in the tests).
+  // (an upper bound by shapes; not measured).
   const auto n_batch = static_cast<std::uint64_t>(std::min(session.n_batch, session.n_ctx));
   estimate.scratch = static_cast<std::uint64_t>(session.max_outputs) * static_cast<std::uint64_t>(header.n_vocab) * 8 +
                      n_batch * static_cast<std::uint64_t>(header.d_model) * 4 * 8 * 4;

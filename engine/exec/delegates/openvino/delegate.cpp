@@ -214,6 +214,9 @@ ov::AnyMap compile_properties(const OnnxOptions& options, const std::string& dev
     properties[ov::inference_num_threads.name()] = std::max(1, options.n_threads);
     properties[ov::num_streams.name()] = ov::streams::Num(1);
     properties[ov::hint::inference_precision.name()] = ov::element::f32;
+    // Kernels are kept per input shape; speech has a new one for every length, and unbounded they add a gigabyte in a
+    // few minutes. Sixteen cost no time that could be measured.
+    properties["CPU_RUNTIME_CACHE_CAPACITY"] = 16;
     properties[ov::hint::enable_cpu_pinning.name()] = false;  // other libraries share the same cores
   }
   return properties;

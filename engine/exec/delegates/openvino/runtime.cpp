@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cstdlib>
 #include <fstream>
 #include <openvino/runtime/properties.hpp>
 #include <system_error>
@@ -68,6 +69,10 @@ std::vector<DeviceInfo> accelerators() {
 bool kernel_has(const std::string& kind) {
   return kind == "npu" ? starts_with_any_entry("/dev/accel", "accel") : has_intel_gpu();
 }
+
+OpenvinoRuntime::KernelCacheBound::KernelCacheBound() { setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64", 0); }
+
+OpenvinoRuntime::OpenvinoRuntime() = default;
 
 std::shared_ptr<const OpenvinoRuntime> shared_runtime(ModelStore& store) {
   return store.get_as<OpenvinoRuntime>("openvino/runtime", [] { return std::make_shared<const OpenvinoRuntime>(); });
