@@ -1,10 +1,5 @@
-// What it costs to hand a packet from one stage to the next, for `morph bench` and for tests of regressions.
+// Where the engine's own code and tests find measure_stage_hop_us(); it is declared in a public header because
+// `morph bench` reports it.
 #pragma once
 
-namespace morph::exec {
-
-/// Microseconds per packet and stage over a chain of light stages that do nothing, with one packet under way at a time.
-/// Takes a fraction of a second. Throws Error.
-double measure_stage_hop_us();
-
-}  // namespace morph::exec
+#include "morph/hop.h"

@@ -36,6 +36,7 @@ int main(int argc, char** argv) {
   morph::command::add_run(app, result);
   morph::command::add_explain(app, result);
   morph::command::add_verify(app, result);
+  morph::command::add_bench(app, result);
   morph::command::add_models(app, result);
   morph::command::add_pull(app, result);
   morph::command::add_replay(app, result);

@@ -17,6 +17,7 @@ void add_make(CLI::App& app, CommandResult& result);     ///< the plain form: IN
 void add_run(CLI::App& app, CommandResult& result);      ///< run PIPELINE, --list
 void add_explain(CLI::App& app, CommandResult& result);  ///< explain PIPELINE or INPUT... -o OUT
 void add_verify(CLI::App& app, CommandResult& result);
+void add_bench(CLI::App& app, CommandResult& result);  ///< bench [WHAT...]: measure against the peers
 void add_models(CLI::App& app, CommandResult& result);
 void add_pull(CLI::App& app, CommandResult& result);
 void add_replay(CLI::App& app, CommandResult& result);

@@ -1,0 +1,219 @@
+// Child processes of `morph bench`. See child.h.
+#include "bench/child.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "morph/error.h"
+#include "morph/model.h"
+#include "options.h"
+
+extern char** environ;
+
+namespace morph::command {
+namespace {
+
+std::string whole_file(const std::filesystem::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  std::ostringstream text;
+  text << in.rdbuf();
+  return text.str();
+}
+
+/// Attributes and file actions of posix_spawn, freed on the way out.
+struct SpawnSetup {
+  posix_spawnattr_t attributes;
+  posix_spawn_file_actions_t actions;
+  SpawnSetup() {
+    posix_spawnattr_init(&attributes);
+    posix_spawn_file_actions_init(&actions);
+    sigset_t none, pipe;
+    sigemptyset(&none);
+    sigemptyset(&pipe);
+    sigaddset(&pipe, SIGPIPE);
+    posix_spawnattr_setsigmask(&attributes, &none);
+    posix_spawnattr_setsigdefault(&attributes, &pipe);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+  }
+  ~SpawnSetup() {
+    posix_spawn_file_actions_destroy(&actions);
+    posix_spawnattr_destroy(&attributes);
+  }
+  SpawnSetup(const SpawnSetup&) = delete;
+  SpawnSetup& operator=(const SpawnSetup&) = delete;
+};
+
+}  // namespace
+
+Child::Child(const std::vector<std::string>& arguments) : name_(arguments.front()) {
+  std::string file = (std::filesystem::temp_directory_path() / "morph-bench-XXXXXX").string();
+  const int log = mkstemp(file.data());
+  std::array<int, 2> in{-1, -1}, out{-1, -1};
+  if (log < 0 || pipe2(in.data(), O_CLOEXEC) != 0 || pipe2(out.data(), O_CLOEXEC) != 0)
+    throw Error(ErrorCode::resource, "bench/" + name_, std::string("cannot make pipes: ") + std::strerror(errno));
+  stderr_file_ = file;
+  std::vector<char*> argv;
+  for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
+  argv.push_back(nullptr);
+  SpawnSetup setup;
+  posix_spawn_file_actions_adddup2(&setup.actions, in[0], STDIN_FILENO);
+  posix_spawn_file_actions_adddup2(&setup.actions, out[1], STDOUT_FILENO);
+  posix_spawn_file_actions_adddup2(&setup.actions, log, STDERR_FILENO);
+  const int failed = posix_spawnp(&pid_, argv[0], &setup.actions, &setup.attributes, argv.data(), environ);
+  close(log);
+  close(in[0]);
+  close(out[1]);
+  in_ = in[1];
+  out_ = out[0];
+  if (failed == 0) return;
+  close(in_);
+  close(out_);
+  std::filesystem::remove(stderr_file_);
+  throw Error(ErrorCode::config, "bench/" + name_, std::string("cannot be started: ") + std::strerror(failed));
+}
+
+Child::~Child() {
+  close_input();
+  if (!reaped_) kill(pid_, SIGKILL);
+  wait();
+  close(out_);
+  std::error_code ignored;
+  std::filesystem::remove(stderr_file_, ignored);
+}
+
+bool Child::write(std::span<const char> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t n = ::write(in_, bytes.data(), bytes.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return false;
+    bytes = bytes.subspan(static_cast<std::size_t>(n));
+  }
+  return true;
+}
+
+void Child::close_input() {
+  if (in_ >= 0) close(in_);
+  in_ = -1;
+}
+
+std::vector<char> Child::read_some(std::size_t most) {
+  std::vector<char> bytes(most);
+  ssize_t n = 0;
+  do n = read(out_, bytes.data(), bytes.size());
+  while (n < 0 && errno == EINTR);
+  bytes.resize(n > 0 ? static_cast<std::size_t>(n) : 0);
+  return bytes;
+}
+
+std::string Child::read_line() {
+  for (;;) {
+    const std::size_t end = pending_.find('\n');
+    if (end != std::string::npos) {
+      std::string line = pending_.substr(0, end);
+      pending_.erase(0, end + 1);
+      return line;
+    }
+    const std::vector<char> more = read_some();
+    if (more.empty()) throw Error(ErrorCode::config, "bench/" + name_, "ended early: " + complaints());
+    pending_.append(more.begin(), more.end());
+  }
+}
+
+std::string Child::read_all() {
+  for (std::vector<char> more = read_some(); !more.empty(); more = read_some())
+    pending_.append(more.begin(), more.end());
+  wait();
+  return std::exchange(pending_, {});
+}
+
+int Child::wait() {
+  if (!reaped_) {
+    int status = 0;
+    while (waitpid(pid_, &status, 0) < 0 && errno == EINTR) continue;
+    status_ = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    reaped_ = true;
+  }
+  return status_;
+}
+
+std::uint64_t Child::peak_resident() {
+  std::ifstream in(fmt::format("/proc/{}/status", pid_));
+  for (std::string line; std::getline(in, line);)
+    if (line.starts_with("VmHWM:")) peak_ = std::max<std::uint64_t>(peak_, std::stoull(line.substr(6)) * 1024);
+  return peak_;
+}
+
+std::string Child::complaints() const {
+  std::string text = whole_file(stderr_file_);
+  if (text.size() > 1200) text = "..." + text.substr(text.size() - 1200);
+  return text.empty() ? "it said nothing" : text;
+}
+
+std::string own_binary() { return std::filesystem::read_symlink("/proc/self/exe").string(); }
+
+std::string run_child(const std::vector<std::string>& arguments) {
+  Child child(arguments);
+  child.close_input();
+  std::string text = child.read_all();
+  if (const int code = child.wait(); code != 0)
+    throw Error(ErrorCode::config, "bench/" + arguments.front(),
+                fmt::format("exit code {}: {}", code, child.complaints()));
+  return text;
+}
+
+std::string peers_python(bool quiet) {
+  const std::filesystem::path list = share_folder() / "ui/command/bench/peers.txt";
+  const std::filesystem::path folder = cache_folder() / "peers", stamp = folder / "peers.txt";
+  const std::string python = (folder / "bin/python").string(), wanted = whole_file(list);
+  if (wanted.empty())
+    throw Error(ErrorCode::config, list.string(), "expected the list of peers, found nothing: set MORPH_SHARE");
+  if (std::filesystem::exists(python) && whole_file(stamp) == wanted) return python;
+  if (!quiet) fmt::print(stderr, "installing the peers into {} (once; needs the network)\n", folder.string());
+  try {
+    run_child({"/usr/bin/python3", "-m", "venv", folder.string()});
+    run_child({python, "-m", "pip", "install", "--quiet", "-r", list.string()});
+  } catch (const Error& error) {
+    throw Error(ErrorCode::resource, folder.string(),
+                std::string("the peers could not be installed; check the network and that python3-venv is there. ") +
+                    error.what());
+  }
+  std::filesystem::copy_file(list, stamp, std::filesystem::copy_options::overwrite_existing);
+  return python;
+}
+
+namespace {
+
+std::vector<std::string> peer_command(const std::string& python, const std::string& script,
+                                      std::vector<std::string> arguments) {
+  const std::filesystem::path file = share_folder() / "ui/command/bench/peers" / script;
+  std::vector<std::string> command = {"/usr/bin/env", "HF_HUB_OFFLINE=1", "PYTHONUNBUFFERED=1", python, file.string()};
+  command.insert(command.end(), std::make_move_iterator(arguments.begin()), std::make_move_iterator(arguments.end()));
+  return command;
+}
+
+}  // namespace
+
+Peer::Peer(const std::string& python, const std::string& script, std::vector<std::string> arguments)
+    : child_(peer_command(python, script, std::move(arguments))) {
+  child_.read_line();
+}
+
+nlohmann::json Peer::go() {
+  const std::string line = "go\n";
+  child_.write(line);
+  return nlohmann::json::parse(child_.read_line());
+}
+
+}  // namespace morph::command
