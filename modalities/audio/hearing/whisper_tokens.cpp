@@ -44,6 +44,11 @@ WhisperTokens::WhisperTokens(const WhisperModel& model) {
   no_speech = need({"<|nospeech|>", "<|nocaptions|>"});
   no_timestamps = need({"<|notimestamps|>"});
   first_timestamp = no_timestamps + 1;
+  if (first_timestamp >= model.config.vocab_size)
+    throw Error(ErrorCode::weights, "tokenizer.json",
+                fmt::format("expected timestamps behind <|notimestamps|> ({}), found the end of the vocabulary of {}; "
+                            "the tokenizer is of another model",
+                            no_timestamps, model.config.vocab_size));
   if (model.config.vocab_size < kMultilingualVocabulary) return;
   for (const auto& [name, id] : names.specials())
     if (is_language_name(name) && id > start && id < no_timestamps) languages[name.substr(2, name.size() - 4)] = id;

@@ -21,6 +21,7 @@ namespace morph::audio {
 namespace {
 
 constexpr std::size_t kPeekBytes = 32u << 10;
+constexpr int kPatienceMs = 100;
 constexpr std::pair<std::string_view, SampleEncoding> kEncodings[] = {{"u8", SampleEncoding::u8},
                                                                       {"s16le", SampleEncoding::s16le},
                                                                       {"s24le", SampleEncoding::s24le},
@@ -38,12 +39,15 @@ std::vector<std::byte> peek_stdin() {
   return head;
 }
 
-std::size_t read_stdin(std::uint8_t* buffer, std::size_t n_bytes) {
-  for (;;) {
-    const ssize_t n = ::read(STDIN_FILENO, buffer, n_bytes);
-    if (n < 0 && errno == EINTR) continue;
-    return n > 0 ? static_cast<std::size_t>(n) : 0;
-  }
+/// For FFmpeg, which wants bytes when it asks: waits for them, but not beyond a cancel (then it finds the end).
+ByteReader stdin_reader(std::function<bool()> cancelled) {
+  return [cancelled = std::move(cancelled)](std::uint8_t* buffer, std::size_t n_bytes) -> std::size_t {
+    std::vector<std::byte> bytes;
+    while (read_some(STDIN_FILENO, n_bytes, kPatienceMs, bytes) == ReadStatus::waiting)
+      if (cancelled && cancelled()) return 0;
+    std::memcpy(buffer, bytes.data(), bytes.size());
+    return bytes.size();
+  };
 }
 
 std::array<unsigned char, 4> first_bytes(const std::string& path) {
@@ -113,7 +117,7 @@ std::unique_ptr<AudioSource> open_audio(const std::string& path, const SourceOpt
   if (!is_stdin(path)) return open_file(path, options);
   if (options.raw) return open_stream(STDIN_FILENO, false, "stdin", options.raw, true);
   if (looks_like_wav(peek_stdin())) return open_stream(STDIN_FILENO, false, "stdin", std::nullopt, true);
-  return open_ffmpeg("stdin", options.track, read_stdin);
+  return open_ffmpeg("stdin", options.track, stdin_reader(options.cancelled));
 }
 
 AudioProperties probe_audio(const std::string& path, const SourceOptions& options) {

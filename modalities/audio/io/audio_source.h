@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -34,8 +35,9 @@ struct AudioProperties {
 };
 
 struct SourceOptions {
-  std::optional<RawFormat> raw;  ///< headerless samples
-  int track = -1;                ///< which audio track of a container, counting from 0; -1: the default one
+  std::optional<RawFormat> raw;     ///< headerless samples
+  int track = -1;                   ///< which audio track of a container, counting from 0; -1: the default one
+  std::function<bool()> cancelled;  ///< asked while standard input is waited for, as long as the source lives; or null
 };
 
 class AudioSource {

@@ -22,6 +22,7 @@ struct ReadState final : StageState {
   std::unique_ptr<AudioSource> source;
   std::vector<float> samples;  ///< of the chunk in the making
   std::int64_t n_sent = 0;
+  const StageIo* io = nullptr;  ///< of the step under way
 };
 
 SourceOptions source_options(const Params& params) {
@@ -46,7 +47,12 @@ class Read final : public SimpleStage<ReadState> {
 
   StepStatus step_one(ReadState& state, StageIo& io) const override {
     if (io.space(0) == 0) return StepStatus::output_full;
-    if (!state.source) state.source = open_audio(path_, options_);
+    state.io = &io;
+    if (!state.source) {
+      SourceOptions options = options_;
+      options.cancelled = [&state] { return state.io->cancelled(); };
+      state.source = open_audio(path_, options);
+    }
     const AudioProperties& audio = state.source->properties();
     const double seconds = chunk_s_ > 0 ? chunk_s_ : audio.live ? kLiveChunkSeconds : kFileChunkSeconds;
     const auto n_frames = std::max<std::size_t>(1, static_cast<std::size_t>(seconds * audio.rate_hz));

@@ -107,6 +107,14 @@ std::vector<float> allowed(const WhisperRules& rules, std::vector<int> written, 
   return logits;
 }
 
+TEST_CASE("a vocabulary without timestamps is refused", "[unit]") {
+  WhisperModel model = toy();
+  model.config.vocab_size = 18;  // ends with <|notimestamps|>
+  CHECK_THROWS_WITH(WhisperTokens(model), Catch::Contains("timestamps"));
+  model.config.vocab_size = 19;
+  CHECK_NOTHROW(WhisperTokens(model));
+}
+
 TEST_CASE("timestamp rules", "[unit]") {
   const WhisperModel model = toy();
   const WhisperTokens tokens(model);
