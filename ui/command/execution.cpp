@@ -2,58 +2,31 @@
 #include "execution.h"
 
 #include <fmt/format.h>
-#include <pthread.h>
-#include <signal.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <fstream>
-#include <thread>
 
 #include "by_products.h"
 #include "console.h"
 #include "inputs.h"
+#include "interrupts.h"
 #include "provenance.h"
 
 namespace morph::command {
 namespace {
 
-/// While it lives, Ctrl-C and SIGTERM call `on_interrupt` once; a second one ends the process at once.
-class InterruptWatch {
+/// Ctrl-C cancels the run while this lives; it must be gone before the run is.
+class CancelByInterrupt {
  public:
-  explicit InterruptWatch(std::function<void()> on_interrupt) : on_interrupt_(std::move(on_interrupt)) {
-    thread_ = std::thread([this] { watch(); });
-  }
-  ~InterruptWatch() {
-    stop_ = true;
-    pthread_kill(thread_.native_handle(), SIGUSR1);
-    thread_.join();
-  }
-  InterruptWatch(const InterruptWatch&) = delete;
-  InterruptWatch& operator=(const InterruptWatch&) = delete;
-  bool interrupted() const { return interrupted_; }
+  CancelByInterrupt(InterruptWatch& watch, Run& run) : watch_(watch) { watch_.cancel_instead(&run); }
+  ~CancelByInterrupt() { watch_.cancel_instead(nullptr); }
+  CancelByInterrupt(const CancelByInterrupt&) = delete;
+  CancelByInterrupt& operator=(const CancelByInterrupt&) = delete;
 
  private:
-  void watch() {
-    sigset_t set;
-    sigemptyset(&set);
-    for (const int number : {SIGINT, SIGTERM, SIGUSR1}) sigaddset(&set, number);
-    for (;;) {
-      int number = 0;
-      sigwait(&set, &number);
-      if (stop_) return;
-      if (number == SIGUSR1) continue;
-      if (interrupted_.exchange(true)) _exit(130);
-      on_interrupt_();
-    }
-  }
-
-  std::function<void()> on_interrupt_;
-  std::atomic<bool> stop_{false};
-  std::atomic<bool> interrupted_{false};
-  std::thread thread_;
+  InterruptWatch& watch_;
 };
 
 bool takes_provenance(const StageSpec* spec) {
@@ -114,6 +87,7 @@ void write_beside(const std::string& path, const nlohmann::json& record) {
 Outcome execute_or_throw(Engine& engine, const Pipeline& pipeline, CompileOptions compile,
                          const CommonOptions& options) {
   Outcome outcome;
+  InterruptWatch watch;
   // By-products are worth showing to a person, and to nobody else.
   const bool shows = options.show || (!options.quiet && !options.json && isatty(STDERR_FILENO) != 0);
   std::vector<std::string> shown;
@@ -155,7 +129,7 @@ Outcome execute_or_throw(Engine& engine, const Pipeline& pipeline, CompileOption
   const std::unique_ptr<Run> run = engine.create_run(compiled.plan, run_options);
   {
     const ByProducts by_products(*run, shown);
-    const InterruptWatch watch([&] { run->cancel(); });
+    const CancelByInterrupt cancels(watch, *run);
     run->start();
     run->wait();
   }
@@ -175,14 +149,6 @@ Outcome execute_or_throw(Engine& engine, const Pipeline& pipeline, CompileOption
 }
 
 }  // namespace
-
-void block_interrupts() {
-  sigset_t set;
-  sigemptyset(&set);
-  for (const int number : {SIGINT, SIGTERM, SIGUSR1}) sigaddset(&set, number);
-  pthread_sigmask(SIG_BLOCK, &set, nullptr);
-  signal(SIGPIPE, SIG_IGN);
-}
 
 Outcome execute(Engine& engine, const Pipeline& pipeline, CompileOptions compile, const CommonOptions& options) {
   try {

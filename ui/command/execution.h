@@ -21,8 +21,4 @@ struct Outcome {
 /// the exit code.
 Outcome execute(Engine& engine, const Pipeline& pipeline, CompileOptions compile, const CommonOptions& options);
 
-/// Blocks SIGINT and SIGTERM in the calling thread and every thread it starts later, so that execute() can take them
-/// with sigwait. Call first thing in main, before anything makes threads.
-void block_interrupts();
-
 }  // namespace morph::command

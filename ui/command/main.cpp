@@ -5,7 +5,7 @@
 #include <exception>
 
 #include "console.h"
-#include "execution.h"
+#include "interrupts.h"
 #include "options.h"
 #include "subcommands.h"
 

@@ -5,10 +5,12 @@
 #include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "console.h"
 #include "execution.h"
 #include "inputs.h"
+#include "interrupts.h"
 #include "options.h"
 #include "subcommands.h"
 
@@ -37,6 +39,7 @@ void move_port_params(CompileOptions& compile) {
 }
 
 int make(const MakeOptions& options) {
+  std::optional<InterruptWatch> watch(std::in_place);  // looking at standard input waits for it
   const std::unique_ptr<Engine> engine = make_engine(options.common);
   std::vector<Input> inputs;
   for (const std::string& argument : options.inputs)
@@ -51,6 +54,7 @@ int make(const MakeOptions& options) {
   const bool has_clock = std::any_of(pipeline.params.begin(), pipeline.params.end(),
                                      [](const PipelineParam& param) { return param.name == "clock"; });
   if (has_clock && is_live(inputs)) compile.params.try_emplace("clock", std::string("live"));
+  watch.reset();  // execute() has its own
   return execute(*engine, pipeline, std::move(compile), options.common).exit_code;
 }
 

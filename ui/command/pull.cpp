@@ -10,6 +10,7 @@
 
 #include "console.h"
 #include "hub.h"
+#include "interrupts.h"
 #include "options.h"
 #include "subcommands.h"
 
@@ -53,6 +54,7 @@ int pull_starter(const std::string& set) {
 }
 
 int pull_hub(const PullOptions& options) {
+  const InterruptWatch watch;  // what is there is kept and resumed
   std::string name = options.what.substr(3);
   std::string revision = "main";
   if (const std::size_t at = name.find('@'); at != std::string::npos) {

@@ -60,6 +60,16 @@ void check_weights(const nlohmann::json& before, const nlohmann::json& now) {
   throw Error(ErrorCode::weights, "replay", "other weight files would be used than those the file was made with");
 }
 
+/// The record comes with the file, from anyone: it may write where the caller said and nowhere else.
+void check_sinks(const Plan& plan, const std::string& out) {
+  for (const PlanNode& node : plan.nodes) {
+    if (node.spec == nullptr || node.spec->sink_of.empty() || !node.params.has("path")) continue;
+    if (const std::string& path = node.params.get_string("path"); path != out)
+      throw Error(ErrorCode::format, node.name,
+                  "its record would write to " + path + "; the file was altered, and is not replayed");
+  }
+}
+
 int replay(ReplayOptions options) {
   const std::optional<nlohmann::json> record = read_provenance(options.file);
   if (!record) throw Error(ErrorCode::format, options.file, "carries no provenance: not made by morph, or stripped");
@@ -82,6 +92,7 @@ int replay(ReplayOptions options) {
     compile.unread = unbound_outputs(pipeline, compile.bindings);
     const CompileResult compiled = engine->compile(pipeline, compile);
     if (!compiled.plan) return report_diagnostics(compiled.diagnostics, options.common.json);
+    check_sinks(*compiled.plan, out);
     check_weights(*record, make_provenance(*engine, *compiled.plan, options.common.seed));
     const Outcome outcome = execute(*engine, pipeline, compile, options.common);
     if (outcome.exit_code != 0) return outcome.exit_code;

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "console.h"
+#include "interrupts.h"
 #include "options.h"
 #include "subcommands.h"
 
@@ -21,6 +22,7 @@ struct VerifyOptions {
 nlohmann::json number(double value) { return std::isfinite(value) ? nlohmann::json(value) : nlohmann::json(nullptr); }
 
 int verify(const VerifyOptions& options) {
+  const InterruptWatch watch;
   const std::unique_ptr<Engine> engine = make_engine(options.common);
   const std::filesystem::path folder = engine->locator().find(options.folder);
   const FamilySpec* family = nullptr;
