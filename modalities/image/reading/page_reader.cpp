@@ -8,6 +8,7 @@
 #include <opencv2/imgproc.hpp>
 #include <sstream>
 
+#include "morph/log.h"
 #include "reading/page_layout.h"
 
 namespace morph::image {
@@ -37,6 +38,10 @@ OnnxTensor to_planes(const cv::Mat& bgr, int padded_width) {
 }
 
 OnnxTensors run_single(openvino::OnnxSession& session, const openvino::OnnxModel& model, OnnxTensor input) {
+  if (model.inputs().size() != 1 || model.outputs().empty())
+    throw Error(ErrorCode::weights, model.file().string(),
+                fmt::format("expected one input and an output, found {} and {}; is it a PP-OCR network?",
+                            model.inputs().size(), model.outputs().size()));
   OnnxTensors inputs;
   inputs.emplace(model.inputs().front().name, std::move(input));
   return session.run(inputs);
@@ -82,7 +87,11 @@ std::vector<std::array<cv::Point2f, 4>> boxes_of(const cv::Mat& probability, flo
   cv::findContours(binary, contours, cv::RETR_LIST, cv::CHAIN_APPROX_SIMPLE);
   std::vector<std::array<cv::Point2f, 4>> boxes;
   for (const auto& contour : contours) {
-    if (boxes.size() >= kMaxBoxes) break;
+    if (boxes.size() >= kMaxBoxes) {
+      log(LogLevel::warning, "image/read_text",
+          fmt::format("more than {} places with text; the others are left out", kMaxBoxes));
+      break;
+    }
     cv::RotatedRect rect = cv::minAreaRect(contour);
     if (std::min(rect.size.width, rect.size.height) < kMinSide) continue;
     if (mean_inside(probability, in_order(rect)) < options.box_threshold) continue;
@@ -136,6 +145,7 @@ struct Reading {
 /// Greedy CTC: best class per step, repeats merged, blanks dropped. `scores` is [1, n_steps, n_classes].
 Reading decode_ctc(const OnnxTensor& scores, const std::vector<std::string>& characters) {
   Reading reading;
+  if (scores.shape.empty() || scores.shape.back() < 1) return reading;  // no steps, or no classes to choose from
   const auto n_classes = static_cast<std::size_t>(scores.shape.back());
   const auto values = scores.values<float>();
   const std::size_t n_steps = values.size() / n_classes;
@@ -169,8 +179,9 @@ std::vector<std::string> alphabet(const openvino::OnnxModel& recognise) {
     characters.push_back(line);
   }
   characters.emplace_back(" ");
-  const std::int64_t n_classes =
-      recognise.outputs().front().shape.empty() ? -1 : recognise.outputs().front().shape.back();
+  const std::int64_t n_classes = recognise.outputs().empty() || recognise.outputs().front().shape.empty()
+                                     ? -1
+                                     : recognise.outputs().front().shape.back();
   if (n_classes > 0 && static_cast<std::size_t>(n_classes) != characters.size()) {
     // Some exports list the space themselves.
     characters.pop_back();

@@ -54,6 +54,9 @@ class ChatState final : public StageState {
   bool prepare(StageIo& io, DecodeItem& item, StepStatus& status);
   /// Takes the result of the decode of the item that prepare() filled.
   void accept(StageIo& io, DecodeItem& item);
+  /// Why this conversation cannot go on; kept until a step begins, when no other conversation is in the midst of one.
+  void fail(const Error& error) { failure_ = error; }
+  const std::optional<Error>& failure() const { return failure_; }
   void flush(std::uint64_t epoch) override;
 
  private:

@@ -27,30 +27,56 @@ class Chat final : public Stage {
   }
 
   void step(std::span<StepItem> batch) const override {
+    // A step that throws is undone for all its items, and conversations cannot be: one that fails while others are
+    // stepped with it only notes why, and throws here, before anything was touched.
+    for (StepItem& item : batch)
+      if (state_of(item).failure()) throw *state_of(item).failure();
     std::vector<DecodeItem> items;
     std::vector<std::size_t> owners;
     for (std::size_t i = 0; i < batch.size(); ++i) {
       DecodeItem item;
       batch[i].status = StepStatus::ready;
-      if (!state_of(batch[i]).prepare(*batch[i].io, item, batch[i].status)) continue;
+      bool decodes = false;
+      attempt(batch, i, [&] { decodes = state_of(batch[i]).prepare(*batch[i].io, item, batch[i].status); });
+      if (!decodes) continue;
       items.push_back(std::move(item));
       owners.push_back(i);
     }
-    if (items.empty()) return;
-    session_->decode(items);
-    std::optional<Error> failure;
+    decode(batch, items, owners);
     for (std::size_t i = 0; i < items.size(); ++i) {
       StepItem& owner = batch[owners[i]];
-      try {
-        state_of(owner).accept(*owner.io, items[i]);
-      } catch (const Error& error) {  // the others keep what was decoded for them
-        failure = error;
-      }
+      if (!state_of(owner).failure()) attempt(batch, owners[i], [&] { state_of(owner).accept(*owner.io, items[i]); });
     }
-    if (failure) throw *failure;
   }
 
  private:
+  /// Does `action` for one item; its failure is that item's alone.
+  template <class Action>
+  static void attempt(std::span<StepItem> batch, std::size_t index, const Action& action) {
+    try {
+      action();
+    } catch (const Error& error) {
+      if (batch.size() == 1) throw;
+      state_of(batch[index]).fail(error);
+      batch[index].status = StepStatus::ready;
+    }
+  }
+
+  /// All items at once; one by one when that fails (a decode that failed left every sequence as it was).
+  void decode(std::span<StepItem> batch, std::span<DecodeItem> items, const std::vector<std::size_t>& owners) const {
+    if (items.empty()) return;
+    if (items.size() > 1) {
+      try {
+        session_->decode(items);
+        return;
+      } catch (const Error& error) {
+        log(LogLevel::debug, "text/chat", std::string("a batch is decoded one by one: ") + error.what());
+      }
+    }
+    for (std::size_t i = 0; i < items.size(); ++i)
+      attempt(batch, owners[i], [&] { session_->decode(items.subspan(i, 1)); });
+  }
+
   static ChatState& state_of(StepItem& item) { return static_cast<ChatState&>(*item.state); }
 
   /// Decodes what every conversation begins with, once: a new one starts from the saved state. It is also what brings
