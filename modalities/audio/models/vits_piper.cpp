@@ -226,11 +226,11 @@ VoiceInfo describe(const std::filesystem::path& folder) {
 
 Estimate estimate(const VoiceInfo& info, std::uint64_t text_bytes) {
   Estimate cost = openvino::estimate_onnx(info.model_file, onnx_options("cpu", 1));
-  // Measured: the decoder's activations and the kernels kept for a length grow by 2.2 MiB per character of the longest
-  // utterance, and the kernels of further lengths add up to 60 MiB. Clauses of an answer have some 30 characters.
-  const std::uint64_t longest = text_bytes == 0 ? 30 : std::min<std::uint64_t>(text_bytes, info.max_chars);
-  const std::uint64_t further = text_bytes == 0 || text_bytes > info.max_chars ? 60 : 0;
-  cost.scratch += (80 + longest * 22 / 10 + further) << 20;
+  // Measured: the decoder's activations and the kernels kept for a length grow by 1.8 MiB per character of the longest
+  // utterance, and the kernels of further lengths add some 40 MiB. Clauses of an answer have some 25 characters.
+  const std::uint64_t longest = text_bytes == 0 ? 25 : std::min<std::uint64_t>(text_bytes, info.max_chars);
+  const std::uint64_t further = text_bytes == 0 ? 20 : text_bytes > info.max_chars ? 40 : 0;
+  cost.scratch += (80 + longest * 18 / 10 + further) << 20;
   cost.longest_step_ms = 1500;
   return cost;
 }
