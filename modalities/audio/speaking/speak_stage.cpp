@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cmath>
 #include <deque>
+#include <optional>
+#include <utility>
 
 #include "morph/audio.h"
 #include "morph/error.h"
@@ -17,6 +19,7 @@ namespace {
 
 constexpr double kChunkSeconds = 0.1;
 constexpr std::size_t kMaxTextBytes = 64u << 20;
+constexpr std::size_t kMostRevisable = 4096;  ///< texts
 
 struct SpeakParams {
   SpeakOptions options;
@@ -43,18 +46,50 @@ struct Pending {
   bool nothing = false;  ///< only says that an answer ended
 };
 
+struct Spoken {
+  Packet packet;
+  std::uint64_t text = 0;  ///< sequence of the text that it speaks
+};
+
 struct SpeakState final : StageState {
   explicit SpeakState(std::string_view language) : normalise(language) {}
   SpeechNormaliser normalise;
   std::deque<Pending> waiting;
-  std::deque<Packet> chunks;  ///< made, not yet sent
+  std::deque<Spoken> chunks;                                 ///< made, not yet sent
+  std::deque<std::pair<std::uint64_t, std::uint64_t>> sent;  ///< text -> its first chunk, of the texts that came last
+  std::optional<std::uint64_t> revises;                      ///< the next chunk supersedes what was sent since
   std::uint64_t n_frames_made = 0;
   double pause_ms = 0;  ///< owed before the next utterance
   std::uint64_t pause_epoch = 0;
 
   void flush(std::uint64_t epoch) override {
     std::erase_if(waiting, [&](const Pending& pending) { return pending.epoch < epoch; });
-    std::erase_if(chunks, [&](const Packet& packet) { return packet.epoch < epoch; });
+    std::erase_if(chunks, [&](const Spoken& chunk) { return chunk.packet.epoch < epoch; });
+  }
+
+  /// Takes back what was made of the texts since `text`: what waits is dropped, the next chunk supersedes what was
+  /// sent.
+  void take_back(std::uint64_t text) {
+    std::erase_if(waiting, [&](const Pending& pending) { return pending.sequence >= text; });
+    std::erase_if(chunks, [&](const Spoken& chunk) { return chunk.text >= text; });
+    for (; !sent.empty() && sent.back().first >= text; sent.pop_back()) {
+      revises = sent.back().second;
+      pause_ms = 0;
+    }
+  }
+
+  void send_first(StageIo& io) {
+    Spoken chunk = std::move(chunks.front());
+    chunks.pop_front();
+    if (revises) {
+      chunk.packet.kind = PacketKind::revise;
+      chunk.packet.since = *revises;
+      revises.reset();
+    }
+    const std::uint64_t sequence = io.push(0, std::move(chunk.packet));
+    if (!sent.empty() && sent.back().first == chunk.text) return;
+    sent.emplace_back(chunk.text, sequence);
+    if (sent.size() > kMostRevisable) sent.pop_front();
   }
 };
 
@@ -105,9 +140,7 @@ class SpeakStage final : public SimpleStage<SpeakState> {
   StepStatus step_one(SpeakState& state, StageIo& io) const override {
     while (!state.chunks.empty()) {
       if (io.space(0) == 0) return StepStatus::output_full;
-      Packet packet = std::move(state.chunks.front());
-      state.chunks.pop_front();
-      io.push(0, std::move(packet));
+      state.send_first(io);
     }
     if (!state.waiting.empty()) {
       const Pending pending = std::move(state.waiting.front());
@@ -131,10 +164,7 @@ class SpeakStage final : public SimpleStage<SpeakState> {
   /// Cuts a text into utterances.
   void prepare(const Packet& packet, SpeakState& state, StageIo& io) const {
     const Text& text = packet.as<Text>();
-    if (packet.kind == PacketKind::revise) {
-      // What was spoken cannot be taken back; what waits can.
-      std::erase_if(state.waiting, [&](const Pending& pending) { return pending.sequence >= packet.since; });
-    }
+    if (packet.kind == PacketKind::revise) state.take_back(packet.since);
     if (text.turn_state != TurnState::final) {
       io.metric("unfinished_texts_skipped", 1);
       return;
@@ -226,7 +256,7 @@ class SpeakStage final : public SimpleStage<SpeakState> {
       Packet packet = Packet::data<AudioChunk>(std::move(chunk), time_of(state.n_frames_made), time_of(end - at));
       packet.epoch = pending.epoch;
       state.n_frames_made += end - at;
-      state.chunks.push_back(std::move(packet));
+      state.chunks.push_back({std::move(packet), pending.sequence});
       if (end == n_frames) break;
     }
   }

@@ -5,8 +5,9 @@
 // epoch p waits for the event end(p). A speech_start while an answer is heard drops the rest and sends `interrupted`
 // upstream with the bytes of the answer that were heard. Two clocks say how much that was:
 //   stream  an answer starts at the stream time of its end(p) and goes on with the input's stream time, so the outcome
-//   depends
-//           on the input alone. Output: what was heard. It carries an epoch above all others: no flush takes it back.
+//           depends on the input alone. Output: what was heard. It carries an epoch above all others: no flush takes it
+//           back. Upstream is told that `heard` or `interrupted` will come for every answer (`reports_heard`), so that
+//           the next turn is not answered before it is known what the speaker heard.
 //   live    real time; audio goes out at most `ahead_s` before it is heard, an interruption flushes the output.
 #include <fmt/format.h>
 
@@ -81,6 +82,7 @@ struct PlaybackState final : StageState {
   double start_s = 0;                       ///< stream clock: when it began
   double now_s = 0;                         ///< stream clock
   double sent_until_s = 0;                  ///< live clock: when what was sent will have been heard
+  bool announced = false;                   ///< stream clock: `reports_heard` was sent
   bool wait_for_whole = false;  ///< an interruption was reported: the next answer may be made anew until it is whole
   std::int64_t n_out = 0;       ///< frames sent
 
@@ -108,6 +110,10 @@ class Playback final : public SimpleStage<PlaybackState> {
 
   StepStatus step_one(PlaybackState& state, StageIo& io) const override {
     if (!io.connected_input(kTurnsPort)) return pass(io);
+    if (!settings_.live && !state.announced) {
+      state.announced = true;
+      send_control(io, "reports_heard", 0, 0, 0);
+    }
     // Both inputs are always taken: nobody upstream waits for what is held here.
     bool took = take_audio(state, io);
     took = take_events(state, io) || took;
@@ -190,6 +196,7 @@ class Playback final : public SimpleStage<PlaybackState> {
     state.now_s = std::max(state.now_s, event.time_s);
     if (event.kind == TurnEvent::Kind::resume) state.drop_below(event.pause_index + 1);
     if (event.kind == TurnEvent::Kind::end) {
+      if (state.playing && !settings_.live) heard_whole(state, io, event.time_s);
       state.drop_below(event.pause_index);
       state.playing = event.pause_index;
       state.start_s = event.time_s;
@@ -213,7 +220,8 @@ class Playback final : public SimpleStage<PlaybackState> {
     if (n_there < limit && !is_whole) return false;  // how much would have been heard is not known yet
     send_up_to(state, io, answer, limit);
     if (n_there <= limit && is_whole) {
-      state.drop_below(*state.playing + 1);  // it had been heard to its end
+      heard_whole(state, io, time_s);
+      state.drop_below(*state.playing + 1);
       return true;
     }
     report(state, io, answer.bytes_at(answer.n_sent), time_s);
@@ -238,13 +246,23 @@ class Playback final : public SimpleStage<PlaybackState> {
   }
 
   static void report(const PlaybackState& state, StageIo& io, std::size_t heard_bytes, double time_s) {
+    send_control(io, "interrupted", *state.playing, heard_bytes, time_s);
+    io.metric("interruptions", 1);
+  }
+
+  static void heard_whole(const PlaybackState& state, StageIo& io, double time_s) {
+    const auto found = state.answers.find(*state.playing);
+    const std::size_t bytes = found == state.answers.end() ? 0 : found->second.spoken.back().second;
+    send_control(io, "heard", *state.playing, bytes, time_s);
+  }
+
+  static void send_control(StageIo& io, const char* name, std::uint64_t epoch, std::size_t heard_bytes, double time_s) {
     ControlEvent event;
-    event.name = "interrupted";
-    event.epoch = *state.playing;
+    event.name = name;
+    event.epoch = epoch;
     event.time = StreamTime(static_cast<std::int64_t>(time_s * 1e9));
     event.values.set("heard_bytes", static_cast<std::int64_t>(heard_bytes));
     io.send_control(std::move(event));
-    io.metric("interruptions", 1);
   }
 
   /// Sends what may be heard by now.

@@ -44,8 +44,7 @@ void ChatState::flush(std::uint64_t epoch) {
 
 bool ChatState::prepare(StageIo& io, DecodeItem& item, StepStatus& status) {
   if (failure_) throw *failure_;
-  while (const std::optional<ControlEvent> event = io.next_control())
-    if (event->name == "interrupted") on_interrupted(io, *event);
+  while (const std::optional<ControlEvent> event = io.next_control()) on_control(io, *event);
   take_input(io);
   while (!inbox_.empty() && next_turn(io)) {
   }
@@ -111,8 +110,18 @@ void ChatState::take_input(StageIo& io) {
   }
 }
 
+void ChatState::on_control(StageIo& io, const ControlEvent& event) {
+  if (event.name == "reports_heard") awaits_reports_ = true;
+  if (event.name != "heard" && event.name != "interrupted") return;
+  reported_epoch_ = std::max(reported_epoch_, event.epoch);
+  if (event.name == "interrupted") on_interrupted(io, event);
+}
+
 bool ChatState::next_turn(StageIo& io) {
   if (answer_ && answer_->confirmed && !answer_->done) return false;  // only an interruption ends it early
+  // How much of the last answer was heard decides what this turn is answered with, and nothing of it may be flushed
+  // yet.
+  if (awaits_reports_ && spoken_epoch_ > reported_epoch_) return false;
   const Text text = inbox_.front();
   inbox_.pop_front();
   switch (text.turn_state) {
@@ -144,6 +153,7 @@ void ChatState::start(StageIo& io, const Text& turn, bool confirmed) {
   answer_.emplace();
   answer_->user = turn.utf8;
   answer_->confirmed = confirmed;
+  answer_->spoken = turn.pause_index > 0;
   answer_->epoch = turn.pause_index > 0 ? turn.pause_index : epoch_;
   epoch_ = std::max(epoch_, answer_->epoch);
   restart_prompt();
@@ -183,6 +193,7 @@ void ChatState::commit() {
   ChatAnswer& answer = *answer_;
   said_.valid = false;
   ++n_answers_;
+  if (answer.spoken) spoken_epoch_ = std::max(spoken_epoch_, answer.epoch);
   if (options_.history) {
     conversation_.add({"user", answer.user});
     if (!blank(answer.text)) {

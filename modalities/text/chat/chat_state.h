@@ -36,6 +36,7 @@ struct ChatOptions {
 struct ChatAnswer {
   std::string user;
   std::uint64_t epoch = 0;
+  bool spoken = false;  ///< to a turn that was spoken
   bool confirmed = false;
   bool done = false;
   std::string text;                     ///< as sent
@@ -69,6 +70,7 @@ class ChatState final : public StageState {
 
   void take_input(StageIo& io);
   bool next_turn(StageIo& io);  ///< handles the oldest text in the inbox; false when it has to wait
+  void on_control(StageIo& io, const ControlEvent& event);
   void on_interrupted(StageIo& io, const ControlEvent& event);
   void start(StageIo& io, const Text& turn, bool confirmed);
   void restart_prompt();
@@ -89,6 +91,9 @@ class ChatState final : public StageState {
   std::vector<Token> pending_;  ///< prompt tokens still to be decoded
   std::optional<ChatAnswer> answer_;
   Said said_;
+  bool awaits_reports_ = false;           ///< `heard` or `interrupted` comes for every spoken answer (audio/playback)
+  std::uint64_t spoken_epoch_ = 0;        ///< of the last spoken turn's answer that is in the messages ...
+  std::uint64_t reported_epoch_ = 0;      ///< ... and up to which it was reported what was heard
   std::uint64_t epoch_ = 0;               ///< highest epoch used or flushed
   std::optional<std::uint64_t> revises_;  ///< the next packet supersedes what was sent since
   std::optional<Error> failure_;          ///< kept for the scheduler's second try with this run alone

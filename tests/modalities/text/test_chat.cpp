@@ -239,6 +239,26 @@ TEST_CASE_METHOD(Chat, "an interruption that is reported late mends the answer i
   CHECK(run(true) == run(false));
 }
 
+TEST_CASE_METHOD(Chat, "where reports are promised, a turn waits for that of the answer before", "[unit][chat]") {
+  const std::string name = GENERATE(std::string("interrupted"), std::string("heard"));
+  const TurnState state = GENERATE(TurnState::tentative, TurnState::final);
+  StageHarness harness(spec(), params(20));
+  harness.control({"reports_heard", 0, StreamTime{0}, Params()});
+  harness.feed("turns", turn("Hello", TurnState::final, 1));
+  harness.run();
+  const std::size_t n_whole = heard(harness.take("text")).text.size();
+  harness.feed("turns", turn("Next", state, 2));
+  CHECK(harness.run() == StepStatus::need_input);
+  CHECK(harness.take("text").empty());  // neither an answer nor a flush of what is still to be heard
+  const auto n_heard = static_cast<std::int64_t>(name == "heard" ? n_whole : 3);
+  harness.control({name, 1, StreamTime{0}, Params({{"heard_bytes", n_heard}})});
+  harness.run();
+  const Answer answer = heard(harness.take("text"));
+  CHECK(answer.epoch == 2);
+  CHECK_FALSE(answer.text.empty());
+  CHECK(answer.n_flushes == (name == "heard" ? 0 : 1));
+}
+
 TEST_CASE_METHOD(Chat, "an empty turn gets no answer and old turns make room", "[unit][chat]") {
   StageHarness harness(spec(), params());
   harness.feed("turns", turn("  ", TurnState::final, 1));

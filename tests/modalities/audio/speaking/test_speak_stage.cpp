@@ -222,6 +222,34 @@ TEST_CASE("audio/speak takes back what it has not spoken when a text is revised"
   CHECK(harness->take("audio").back().as<AudioChunk>().last_of_answer);
 }
 
+TEST_CASE("audio/speak supersedes what it has sent of a revised text", "[unit]") {
+  const Fixture fixture;
+  const auto harness = fixture.harness();
+  harness->feed("text", answer("Kept.", 5));
+  harness->run();
+  const auto kept = harness->take("audio");
+  REQUIRE(!kept.empty());
+  Packet second = Packet::data(std::make_shared<const Text>(answer(" Wrong.", 12)));
+  second.sequence = 1;
+  harness->feed("text", second);
+  harness->run();
+  const auto wrong = harness->take("audio");
+  REQUIRE(!wrong.empty());
+  Packet revised = Packet::data(std::make_shared<const Text>(answer(" Right.", 12, true)));
+  revised.kind = PacketKind::revise;
+  revised.since = 1;
+  revised.sequence = 2;
+  harness->feed("text", revised);
+  harness->end("text");
+  REQUIRE(harness->run() == StepStatus::done);
+  const auto right = harness->take("audio");
+  REQUIRE(right.size() > 1);
+  CHECK(right[0].kind == PacketKind::revise);
+  CHECK(right[0].since == wrong[0].sequence);
+  CHECK(right[1].kind == PacketKind::data);
+  CHECK(right.back().as<AudioChunk>().last_of_answer);
+}
+
 TEST_CASE("audio/speak: same seed, same samples; another seed, others", "[unit]") {
   const Fixture fixture;
   const auto speak = [&](std::uint64_t run_seed, std::int64_t seed) {
