@@ -52,6 +52,11 @@ class Inputs(CommandCase):
         self.assertIn("cut.wav: truncated", done.stderr)
         self.assertIn("capital", done.stdout)
 
+    def test_names_and_content_that_would_write_to_the_terminal(self):
+        bad = self.put("a\x1b]0;owned\x07\x9b.wav", b"")
+        done = self.refused(FORMAT, "\\x1b]0;owned\\x07", bad)
+        self.assertNotRegex(done.stderr, r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
     def test_paths_that_are_none(self):
         for argument in ("missing.wav", "no/such/thing", "/nowhere/talk.mp3", "notes.txt", "scan.PNG"):
             self.refused(CONFIG, [argument, "no such file"], argument)
@@ -262,8 +267,9 @@ class Works(CommandCase):
 
     @needs("smollm2-135m-instruct")
     def test_replay_of_text(self):
-        self.succeeds("Name a colour.", "-o", "colour.txt", "-p", "max_tokens=8", "-p", "temperature=0.8", "--seed", "3")
-        self.check_replay("colour.txt")
+        for name in ("colour.txt", "colour.json"):
+            self.succeeds("Name a colour.", "-o", name, "-p", "max_tokens=8", "-p", "temperature=0.8", "--seed", "3")
+            self.check_replay(name)
 
     def check_replay(self, name):
         before = self.files()
@@ -272,6 +278,7 @@ class Works(CommandCase):
         self.assertEqual(self.files(), before)
         beside = self.folder / (name + ".provenance.json")
         record = beside.read_text() if beside.exists() else (self.folder / name).read_bytes().decode("latin-1")
+        record = record.replace('\\"', '"')  # a string in JSON
         for text in ('"seed"', '"weights"', '"sha256"', '"pipeline"'):
             self.assertIn(text, record, name)
 

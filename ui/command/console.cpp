@@ -21,6 +21,36 @@ long long now_ms() {
 
 bool colour() { return isatty(STDERR_FILENO) != 0; }
 
+/// Bytes of the UTF-8 character that `text` begins with; 0 when there is none.
+std::size_t character_length(std::string_view text) {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  const std::size_t n = byte(0) < 0x80 ? 1 : byte(0) < 0xc2 ? 0 : byte(0) < 0xe0 ? 2 : byte(0) < 0xf0 ? 3 : 4;
+  if (n == 0 || n > text.size() || byte(0) > 0xf4) return 0;
+  for (std::size_t i = 1; i < n; ++i)
+    if ((byte(i) & 0xc0) != 0x80) return 0;
+  return n;
+}
+
+/// Messages quote files and their names, which may hold anything: what is not a printable character becomes its bytes
+/// in hexadecimal, so that no file can write to the terminal as it likes.
+std::string printable(std::string_view text) {
+  std::string out;
+  while (!text.empty()) {
+    const std::size_t n = character_length(text);
+    const auto first = static_cast<unsigned char>(text[0]);
+    const bool control = (first < 0x20 && first != '\n' && first != '\t') || first == 0x7f ||
+                         (n == 2 && first == 0xc2 && static_cast<unsigned char>(text[1]) < 0xa0);
+    if (n > 0 && !control) {
+      out += text.substr(0, n);
+    } else {
+      for (std::size_t i = 0; i < std::max<std::size_t>(n, 1); ++i)
+        out += fmt::format("\\x{:02x}", static_cast<unsigned char>(text[i]));
+    }
+    text.remove_prefix(std::max<std::size_t>(n, 1));
+  }
+  return out;
+}
+
 }  // namespace
 
 ProgressLine::ProgressLine(bool quiet) : enabled_(!quiet && isatty(STDERR_FILENO) != 0) {}
@@ -59,7 +89,7 @@ int report_error(const Error& error, bool json) {
     fmt::print("{}\n", object.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
   } else {
     fmt::print(stderr, "{}error{} ({}): {}\n", colour() ? "\033[1;31m" : "", colour() ? "\033[0m" : "",
-               to_string(error.code()), error.what());
+               to_string(error.code()), printable(error.what()));
   }
   return exit_code(error.code());
 }
@@ -81,8 +111,8 @@ int report_diagnostics(const std::vector<Diagnostic>& diagnostics, bool json) {
     } else if (diagnostic.severity != Diagnostic::Severity::note) {
       const char* paint = !colour() ? "" : is_error ? "\033[1;31m" : "\033[1;33m";
       fmt::print(stderr, "{}{}{} ({}): {}{}{}\n", paint, severity, colour() ? "\033[0m" : "",
-                 to_string(diagnostic.code), diagnostic.where, diagnostic.where.empty() ? "" : ": ",
-                 diagnostic.message);
+                 to_string(diagnostic.code), printable(diagnostic.where), diagnostic.where.empty() ? "" : ": ",
+                 printable(diagnostic.message));
     }
   }
   if (json && code != 0)

@@ -36,19 +36,14 @@ bool takes_provenance(const StageSpec* spec) {
   return false;
 }
 
-struct OutputFile {
-  std::string path;
-  bool carries_record = false;  ///< its container holds the provenance
-};
-
 /// The files that the sinks of these bindings write.
-std::vector<OutputFile> output_files(const Engine& engine, const CompileOptions& compile) {
-  std::vector<OutputFile> files;
+std::vector<std::string> output_files(const Engine& engine, const CompileOptions& compile) {
+  std::vector<std::string> files;
   for (const Binding& binding : compile.bindings) {
     const StageSpec* spec = engine.registry().find_stage(binding.stage);
     if (spec == nullptr || spec->sink_of.empty() || !binding.params.has("path")) continue;
     const std::string& path = binding.params.get_string("path");
-    if (path != "-") files.push_back({path, takes_provenance(spec)});
+    if (path != "-") files.push_back(path);
   }
   return files;
 }
@@ -75,12 +70,19 @@ nlohmann::json attach_provenance(const Engine& engine, const Plan& plan, Compile
   return record;
 }
 
-void write_beside(const std::string& path, const nlohmann::json& record) {
+/// Puts the record beside an output whose container could not take it (plain text, raw samples).
+void keep_provenance(const std::string& path, const nlohmann::json& record) {
   const std::string beside = path + ".provenance.json";
+  std::filesystem::remove(beside);  // of an older output
+  if (read_provenance(path)) return;
   std::ofstream out(beside + ".part");
   out << record.dump(2) << '\n';
   out.close();
-  if (!out) throw Error(ErrorCode::resource, beside, "cannot be written");
+  if (!out) {
+    std::error_code ignored;
+    std::filesystem::remove(beside + ".part", ignored);
+    throw Error(ErrorCode::resource, beside, "cannot be written");
+  }
   std::filesystem::rename(beside + ".part", beside);
 }
 
@@ -100,7 +102,7 @@ Outcome execute_or_throw(Engine& engine, const Pipeline& pipeline, CompileOption
   CompileResult compiled = engine.compile(pipeline, compile);
   outcome.exit_code = report_diagnostics(compiled.diagnostics, options.json);
   if (!compiled.plan) return outcome;
-  const std::vector<OutputFile> files = output_files(engine, compile);
+  const std::vector<std::string> files = output_files(engine, compile);
   nlohmann::json record;
   if (!files.empty()) {
     record = attach_provenance(engine, *compiled.plan, compile, options.seed);
@@ -127,9 +129,9 @@ Outcome execute_or_throw(Engine& engine, const Pipeline& pipeline, CompileOption
     };
   }
   const std::unique_ptr<Run> run = engine.create_run(compiled.plan, run_options);
+  const CancelByInterrupt cancels(watch, *run);  // to the end: what is whole by then gets its record
   {
     const ByProducts by_products(*run, shown);
-    const CancelByInterrupt cancels(watch, *run);
     run->start();
     run->wait();
   }
@@ -137,9 +139,9 @@ Outcome execute_or_throw(Engine& engine, const Pipeline& pipeline, CompileOption
   for (const auto& [stage, metrics] : run->metrics())
     for (const std::string& note : metrics.notes) fmt::print(stderr, "warning: {}: {}\n", stage, note);
   if (options.metrics) print_metrics(*run);
-  for (const OutputFile& file : files) {
-    if (!file.carries_record) write_beside(file.path, record);
-    outcome.outputs.push_back(file.path);
+  for (const std::string& file : files) {
+    keep_provenance(file, record);
+    outcome.outputs.push_back(file);
   }
   if (options.json && !files.empty()) {
     nlohmann::json result = {{"pipeline", pipeline.name}, {"outputs", outcome.outputs}, {"provenance", record}};

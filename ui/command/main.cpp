@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <exception>
+#include <string_view>
 
 #include "console.h"
 #include "interrupts.h"
@@ -23,6 +24,16 @@ constexpr const char* kDescription =
     "\n"
     "An INPUT is a file (its content says what it is), - for standard input, or a prompt in quotes.\n"
     "What is made is said by the suffix of OUT; without -o, text goes to the terminal.";
+
+/// For errors that come before or outside the options of a subcommand.
+bool wants_json(int argc, char** argv) {
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view argument = argv[i];
+    if (argument == "--") return false;
+    if (argument == "--json") return true;
+  }
+  return false;
+}
 
 }  // namespace
 
@@ -46,10 +57,11 @@ int main(int argc, char** argv) {
     const int code = app.exit(error);
     return code == 0 ? 0 : morph::exit_code(morph::ErrorCode::config);
   } catch (const morph::Error& error) {
-    return morph::command::report_error(error, false);
+    return morph::command::report_error(error, wants_json(argc, argv));
   } catch (const std::exception& error) {
     return morph::command::report_error(
-        morph::Error(morph::ErrorCode::internal, "morph", std::string(error.what()) + " (please report this)"), false);
+        morph::Error(morph::ErrorCode::internal, "morph", std::string(error.what()) + " (please report this)"),
+        wants_json(argc, argv));
   }
   if (result.exit_code < 0) {
     fmt::print("{}", app.help());

@@ -83,6 +83,25 @@ std::vector<std::filesystem::path> weight_files(const Engine& engine, const Plan
   return list;
 }
 
+/// The record that `bytes` of `file` hold somewhere.
+std::optional<nlohmann::json> find_record(std::string_view bytes, const std::filesystem::path& file) {
+  const std::size_t at = bytes.find(kMarker);
+  if (at == std::string::npos) return std::nullopt;
+  const std::size_t number = at + kMarker.size();
+  const std::size_t colon = bytes.find(':', number);
+  std::uintmax_t length = 0;
+  for (std::size_t i = number; i < colon && i < number + 9 && i < bytes.size(); ++i)
+    length = length * 10 + static_cast<std::uintmax_t>(bytes[i] - '0');
+  if (colon == std::string::npos || length == 0 || length > kMaxRecord || colon + 1 + length > bytes.size())
+    throw Error(ErrorCode::format, file.string(), "its provenance record is cut short; the file was altered");
+  nlohmann::json record =
+      nlohmann::json::parse(bytes.begin() + static_cast<std::ptrdiff_t>(colon + 1),
+                            bytes.begin() + static_cast<std::ptrdiff_t>(colon + 1 + length), nullptr, false);
+  if (record.is_discarded())
+    throw Error(ErrorCode::format, file.string(), "its provenance record is damaged; the file was altered");
+  return record;
+}
+
 }  // namespace
 
 std::string file_sha256(const std::filesystem::path& file, bool remember) {
@@ -172,21 +191,11 @@ std::optional<nlohmann::json> read_provenance(const std::filesystem::path& file)
     append(0, kEnd);
     append(size - kEnd, kEnd);
   }
-  const std::size_t at = bytes.find(kMarker);
-  if (at == std::string::npos) return std::nullopt;
-  const std::size_t number = at + kMarker.size();
-  const std::size_t colon = bytes.find(':', number);
-  std::uintmax_t length = 0;
-  for (std::size_t i = number; i < colon && i < number + 9 && i < bytes.size(); ++i)
-    length = length * 10 + static_cast<std::uintmax_t>(bytes[i] - '0');
-  if (colon == std::string::npos || length == 0 || length > kMaxRecord || colon + 1 + length > bytes.size())
-    throw Error(ErrorCode::format, file.string(), "its provenance record is cut short; the file was altered");
-  nlohmann::json record =
-      nlohmann::json::parse(bytes.begin() + static_cast<std::ptrdiff_t>(colon + 1),
-                            bytes.begin() + static_cast<std::ptrdiff_t>(colon + 1 + length), nullptr, false);
-  if (record.is_discarded())
-    throw Error(ErrorCode::format, file.string(), "its provenance record is damaged; the file was altered");
-  return record;
+  // In JSON the text is a string, with escapes of its own.
+  if (const nlohmann::json document = nlohmann::json::parse(bytes, nullptr, false);
+      document.is_object() && document.contains("provenance") && document["provenance"].is_string())
+    bytes = document["provenance"].get<std::string>();
+  return find_record(bytes, file);
 }
 
 }  // namespace morph::command
