@@ -7,7 +7,10 @@
 #include <algorithm>
 #include <cmath>
 #include <fstream>
+#include <limits>
+#include <memory>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <thread>
 
 #include "console.h"
@@ -127,7 +130,8 @@ double Samples::median() const {
 double BenchRow::ratio() const {
   const double a = ours.best(), b = theirs.best();
   const double better = ours.higher_is_better ? a : b, worse = ours.higher_is_better ? b : a;
-  return worse > 0 ? better / worse : 0;
+  if (worse > 0) return better / worse;
+  return better > 0 ? std::numeric_limits<double>::infinity() : 1;  // no errors at all here
 }
 
 std::optional<bool> BenchRow::met() const {

@@ -161,6 +161,18 @@ std::string Child::complaints() const {
   return text.empty() ? "it said nothing" : text;
 }
 
+ScratchFolder::ScratchFolder() {
+  std::string name = (std::filesystem::temp_directory_path() / "morph-bench-XXXXXX").string();
+  if (mkdtemp(name.data()) == nullptr)
+    throw Error(ErrorCode::resource, name, std::string("cannot be made: ") + std::strerror(errno));
+  path_ = name;
+}
+
+ScratchFolder::~ScratchFolder() {
+  std::error_code ignored;
+  std::filesystem::remove_all(path_, ignored);
+}
+
 std::string own_binary() { return std::filesystem::read_symlink("/proc/self/exe").string(); }
 
 std::string run_child(const std::vector<std::string>& arguments) {
