@@ -173,7 +173,8 @@ ScratchFolder::~ScratchFolder() {
   std::filesystem::remove_all(path_, ignored);
 }
 
-std::string own_binary() { return std::filesystem::read_symlink("/proc/self/exe").string(); }
+// Not the name behind the link: the file may have been replaced since this process began.
+std::string own_binary() { return fmt::format("/proc/{}/exe", getpid()); }
 
 std::string run_child(const std::vector<std::string>& arguments) {
   Child child(arguments);
