@@ -198,7 +198,13 @@ void register_chat(Registry& registry) {
   };
   spec.estimate = [](const ResolveContext& context) {
     const TrunkOptions trunk{context.find_model(context.params.get_string("model")), context.device, {}};
-    Estimate estimate = estimate_trunk(trunk, session_options(context.params, 1));
+    const SessionOptions session = session_options(context.params, 1);
+    Estimate estimate = estimate_trunk(trunk, session);
+    // Buffers are made for a full batch, and touched as far as the prompt goes: a written one by its size (a token has
+    // some four bytes; the template adds 64), a spoken one is about 128 tokens.
+    const auto n_batch = static_cast<std::uint64_t>(std::min(session.n_batch, session.n_ctx));
+    const std::uint64_t n_prompt = context.source_bytes == 0 ? 128 : context.source_bytes / 4 + 64;
+    estimate.scratch = estimate.scratch * std::min(n_prompt, n_batch) / n_batch;
     estimate.longest_step_ms = 250.0;
     estimate.packet_bytes = sizeof(Text) + 16;
     return estimate;
