@@ -59,7 +59,8 @@ struct SpeakState final : StageState {
   std::deque<std::pair<std::uint64_t, std::uint64_t>> sent;  ///< text -> its first chunk, of the texts that came last
   std::optional<std::uint64_t> revises;                      ///< the next chunk supersedes what was sent since
   std::uint64_t n_frames_made = 0;
-  double pause_ms = 0;  ///< owed before the next utterance
+  std::size_t n_spoken = 0;  ///< utterances
+  double pause_ms = 0;       ///< owed before the next utterance
   std::uint64_t pause_epoch = 0;
 
   void flush(std::uint64_t epoch) override {
@@ -146,6 +147,10 @@ class SpeakStage final : public SimpleStage<SpeakState> {
       const Pending pending = std::move(state.waiting.front());
       state.waiting.pop_front();
       speak(pending, state, io);
+      ++state.n_spoken;
+      if (io.ended(0))  // only now it is known how much there is
+        io.progress(static_cast<double>(state.n_spoken) / static_cast<double>(state.n_spoken + state.waiting.size()),
+                    "speaking");
       return StepStatus::ready;
     }
     if (io.available(0) > 0) {

@@ -161,8 +161,11 @@ TEST_CASE("audio/speak reads a whole document sentence by sentence", "[unit]") {
   harness->step();
   CHECK(!harness->take("audio").empty());
   CHECK(harness->metric("utterances") <= 2);
+  CHECK(harness->progress() > 0.0);
+  CHECK(harness->progress() < 0.1);
   REQUIRE(harness->run() == StepStatus::done);
   CHECK(harness->metric("utterances") == 50);
+  CHECK(harness->progress() == 1.0);
 }
 
 TEST_CASE("audio/speak says nothing for what cannot be spoken, and counts it", "[unit]") {
