@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <fstream>
 #include <iostream>
@@ -45,6 +46,28 @@ std::vector<std::byte> read_bytes(const std::string& path) {
       throw Error(ErrorCode::resource, path, "expected at most 1 GiB of image, found more");
   }
   return bytes;
+}
+
+bool ends_early(std::span<const std::byte> bytes) {
+  // ITU-T T.81, annex B: markers with segments of a stated length; after a start of scan also coded bytes, in which ff
+  // is followed by 00 or a restart marker. Previews inside a segment, with ends of their own, are stepped over.
+  const auto at = [&](std::size_t i) { return std::to_integer<unsigned>(bytes[i]); };
+  if (bytes.size() < 2 || at(0) != 0xff || at(1) != 0xd8) return false;
+  bool coded = false;
+  for (std::size_t i = 2; i + 1 < bytes.size();) {
+    const unsigned marker = at(i + 1);
+    const bool is_marker = at(i) == 0xff && marker != 0x00 && marker != 0xff && (marker & 0xf8) != 0xd0;
+    if (!is_marker) {
+      if (at(i) != 0xff && !coded) return false;  // no marker where one must be: damaged, which the decoder judges
+      ++i;
+      continue;
+    }
+    if (marker == 0xd9) return false;
+    if (i + 3 >= bytes.size()) return true;
+    coded = marker == 0xda;
+    i += 2 + std::max<std::size_t>(2, at(i + 2) << 8 | at(i + 3));
+  }
+  return true;
 }
 
 std::shared_ptr<const Image> decode_file(std::span<const std::byte> bytes, const std::string& where) {

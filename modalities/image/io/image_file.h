@@ -18,4 +18,8 @@ std::vector<std::byte> read_bytes(const std::string& path);
 /// 1 gigapixel.
 std::shared_ptr<const Image> decode_file(std::span<const std::byte> bytes, const std::string& where);
 
+/// Whether these bytes begin as a JPEG file does but stop before its end. Decoders of JPEG fill what is missing with
+/// grey and say nothing; those of the other formats refuse it.
+bool ends_early(std::span<const std::byte> bytes);
+
 }  // namespace morph::image

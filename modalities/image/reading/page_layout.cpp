@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numbers>
 #include <numeric>
 
 namespace morph::image {
@@ -19,16 +20,30 @@ float median(std::vector<float> values) {
   return *middle;
 }
 
+/// Direction of the upper side of a box, radians clockwise from the right.
+float direction(const Quad& q) { return std::atan2(q[3] - q[1], q[2] - q[0]); }
+
+float between(float angle, float other) { return std::remainder(angle - other, 2 * std::numbers::pi_v<float>); }
+
+/// Direction in which the page is read: long lines decide about where, the median of all is exact.
+float page_direction(const std::vector<TextSpan>& spans) {
+  float x = 0, y = 0;
+  for (const TextSpan& span : spans) {
+    const Quad& q = *span.box;
+    x += q[2] - q[0];
+    y += q[3] - q[1];
+  }
+  const float about = std::atan2(y, x);
+  std::vector<float> off;
+  for (const TextSpan& span : spans) off.push_back(between(direction(*span.box), about));
+  return about + median(off);
+}
+
 }  // namespace
 
 std::vector<int> sort_into_lines(std::vector<TextSpan>& spans) {
   if (spans.empty()) return {};
-  std::vector<float> angles;
-  for (const TextSpan& span : spans) {
-    const Quad& q = *span.box;
-    angles.push_back(std::atan2(q[3] - q[1], q[2] - q[0]));
-  }
-  const float angle = median(angles);
+  const float angle = page_direction(spans);
   const float c = std::cos(-angle);
   const float s = std::sin(-angle);
   std::vector<Placed> placed;
@@ -36,7 +51,10 @@ std::vector<int> sort_into_lines(std::vector<TextSpan>& spans) {
     const Quad& q = *spans[i].box;
     const float x = (q[0] + q[2] + q[4] + q[6]) / 4;
     const float y = (q[1] + q[3] + q[5] + q[7]) / 4;
-    placed.push_back({i, c * x - s * y, s * x + c * y, std::hypot(q[6] - q[0], q[7] - q[1])});
+    // A short piece, taller than wide, may have been taken for one that lies on its side.
+    const bool on_its_side = std::abs(std::sin(between(direction(q), angle))) > 0.7f;
+    const float height = on_its_side ? std::hypot(q[2] - q[0], q[3] - q[1]) : std::hypot(q[6] - q[0], q[7] - q[1]);
+    placed.push_back({i, c * x - s * y, s * x + c * y, height});
   }
   std::sort(placed.begin(), placed.end(), [](const Placed& a, const Placed& b) { return a.y < b.y; });
   // A piece belongs to the current line while its centre is within half a height of the line's mean centre.

@@ -9,11 +9,11 @@
 
 namespace morph::image {
 
-/// Corners of a quadrangle in pixels, clockwise from the top left: x0 y0 x1 y1 x2 y2 x3 y3.
+/// Corners of a quadrangle in pixels, clockwise from the top left of its text: x0 y0 x1 y1 x2 y2 x3 y3.
 using Quad = std::array<float, 8>;
 
 /// Sorts spans that have boxes into lines from top to bottom, and left to right in a line, on a page that may be
-/// turned by up to 45 degrees (the median angle of the boxes). Returns the number of the line of each span.
+/// turned: most boxes say how, by the direction of their first side. Returns the number of the line of each span.
 std::vector<int> sort_into_lines(std::vector<TextSpan>& spans);
 
 /// Lines joined by newlines, pieces of a line by spaces.

@@ -111,8 +111,13 @@ std::vector<std::array<cv::Point2f, 4>> boxes_of(const cv::Mat& probability, flo
   return boxes;
 }
 
-/// The quadrangle as an upright picture; lines much taller than wide are turned by 90 degrees.
-cv::Mat cut_out(const cv::Mat& bgr, const std::array<cv::Point2f, 4>& box) {
+/// Makes the corner first that is at the top left after `n_quarters` turns counter-clockwise.
+void turn_corners(std::array<cv::Point2f, 4>& box, int n_quarters) {
+  std::rotate(box.begin(), box.begin() + n_quarters, box.end());
+}
+
+/// The quadrangle as an upright picture; lines much taller than wide are turned by 90 degrees, `box` with them.
+cv::Mat cut_out(const cv::Mat& bgr, std::array<cv::Point2f, 4>& box) {
   const auto distance = [](cv::Point2f a, cv::Point2f b) {
     return static_cast<float>(std::hypot(a.x - b.x, a.y - b.y));
   };
@@ -124,7 +129,10 @@ cv::Mat cut_out(const cv::Mat& bgr, const std::array<cv::Point2f, 4>& box) {
   cv::Mat line;
   cv::warpPerspective(bgr, line, cv::getPerspectiveTransform(box.data(), target.data()), {width, height},
                       cv::INTER_CUBIC, cv::BORDER_REPLICATE);
-  if (height > width * 3 / 2) cv::rotate(line, line, cv::ROTATE_90_COUNTERCLOCKWISE);
+  if (height > width * 3 / 2) {
+    cv::rotate(line, line, cv::ROTATE_90_COUNTERCLOCKWISE);
+    turn_corners(box, 1);
+  }
   return line;
 }
 
@@ -243,14 +251,18 @@ std::shared_ptr<const Text> PageReader::read(Sessions& sessions, const Image& im
   auto text = std::make_shared<Text>();
   for (std::size_t i = 0; i < boxes.size(); ++i) {
     if (cancelled()) break;
-    cv::Mat line = cut_out(bgr, boxes[i]);
+    auto box = boxes[i];
+    cv::Mat line = cut_out(bgr, box);
     if (classify_) {
       cv::Mat small;
       cv::resize(line, small,
                  {std::min(kClassifyWidth, std::max(1, line.cols * kLineHeight / line.rows)), kLineHeight});
       const OnnxTensors turned = run_single(*sessions.classify, *classify_, to_planes(small, kClassifyWidth));
       const auto scores = turned.begin()->second.values<float>();
-      if (scores.size() >= 2 && scores[1] > 0.9f) cv::rotate(line, line, cv::ROTATE_180);
+      if (scores.size() >= 2 && scores[1] > 0.9f) {
+        cv::rotate(line, line, cv::ROTATE_180);
+        turn_corners(box, 2);
+      }
     }
     const cv::Mat scaled = to_line_height(line, kMaxLineWidth);
     const int padded = std::max(320, (scaled.cols + 31) / 32 * 32);  // few distinct widths keep compiled shapes few
@@ -262,8 +274,8 @@ std::shared_ptr<const Text> PageReader::read(Sessions& sessions, const Image& im
       span.confidence = reading.confidence;
       span.box.emplace();
       for (std::size_t corner = 0; corner < 4; ++corner) {
-        (*span.box)[2 * corner] = boxes[i][corner].x;
-        (*span.box)[2 * corner + 1] = boxes[i][corner].y;
+        (*span.box)[2 * corner] = box[corner].x;
+        (*span.box)[2 * corner + 1] = box[corner].y;
       }
       text->spans.push_back(std::move(span));
     }

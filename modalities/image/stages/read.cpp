@@ -1,5 +1,10 @@
-// image/read: an image file as one packet of RGB pixels.
+// image/read: an image file as one packet of RGB pixels. A JPEG that is cut short is delivered as far as it goes, and
+// named: a warning, or an error where the parameter on_truncated says so.
+#include <fmt/format.h>
+
 #include "io/image_file.h"
+#include "morph/error.h"
+#include "morph/log.h"
 #include "morph/registry.h"
 
 namespace morph::image {
@@ -11,18 +16,28 @@ struct ReadState final : StageState {
 
 class Read final : public SimpleStage<ReadState> {
  public:
-  explicit Read(std::string path) : path_(std::move(path)) {}
+  Read(std::string path, bool strict) : path_(std::move(path)), strict_(strict) {}
   std::unique_ptr<StageState> open(const OpenContext&) const override { return std::make_unique<ReadState>(); }
   StepStatus step_one(ReadState& state, StageIo& io) const override {
     if (state.sent) return StepStatus::done;
     if (io.space(0) == 0) return StepStatus::output_full;
     state.sent = true;
-    io.push(0, Packet::data<Image>(decode_file(read_bytes(path_), path_ == "-" ? "standard input" : path_)));
+    const std::string name = path_ == "-" ? "standard input" : path_;
+    const std::vector<std::byte> bytes = read_bytes(path_);
+    auto image = decode_file(bytes, name);
+    if (ends_early(bytes)) {
+      if (strict_) throw Error(ErrorCode::format, name, "truncated: expected a whole JPEG image, found no end of it");
+      io.metric("truncated", 1);
+      log(LogLevel::warning, "image/read",
+          fmt::format("{}: truncated: the JPEG has no end; what it holds is used", name));
+    }
+    io.push(0, Packet::data<Image>(std::move(image)));
     return StepStatus::done;
   }
 
  private:
   std::string path_;
+  bool strict_;
 };
 
 }  // namespace
@@ -39,7 +54,12 @@ void register_read(Registry& registry) {
                   .type = ParamType::path,
                   .default_value = {},
                   .help = "file to read; - is standard input",
-                  .required = true}};
+                  .required = true},
+                 {.name = "on_truncated",
+                  .type = ParamType::string,
+                  .default_value = std::string("warn"),
+                  .help = "what to do with a JPEG that is cut short",
+                  .choices = {"warn", "error"}}};
   spec.load = StageLoad::blocking;
   spec.source_of = "image";
   spec.suffixes = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".pgm", ".ppm"};
@@ -51,7 +71,8 @@ void register_read(Registry& registry) {
     return estimate;
   };
   spec.create = [](const CreateContext& context) -> std::shared_ptr<const Stage> {
-    return std::make_shared<const Read>(context.params.get_string("path"));
+    return std::make_shared<const Read>(context.params.get_string("path"),
+                                        context.params.get_string("on_truncated") == "error");
   };
   registry.add_stage(std::move(spec));
 }
