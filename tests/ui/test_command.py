@@ -241,7 +241,7 @@ class Works(CommandCase):
 
     @needs("smollm2-135m-instruct")
     def test_prompts_that_mention_paths(self):
-        for prompt in ("What is in notes.txt?", "either/or is a phrase", "Hello"):
+        for prompt in ("What is in notes.txt?", "either/or is a phrase", "Hello", "A long tale. " * 500):
             self.assertIn("text-to-text/chat", self.succeeds("explain", prompt).stdout)
 
     @needs("whisper-base", "smollm2-135m-instruct", "piper-en-us-joe", "silero-vad")
@@ -286,6 +286,7 @@ class Works(CommandCase):
         (self.folder / "notes.txt").write_text("not ours\n")
         self.refused(FORMAT, "carries no provenance", "replay", "notes.txt")
         self.refused(FORMAT, "missing.wav", "replay", "missing.wav")
+        self.refused(RESOURCE, "name too long", "replay", "x" * 300)
 
 
 if __name__ == "__main__":

@@ -78,7 +78,8 @@ int explain(const ExplainOptions& options) {
   std::vector<std::string> arguments = options.arguments;
   // The first argument may name a pipeline; the rest, or all, are inputs as in the plain form.
   bool named = false;
-  if (!std::filesystem::exists(arguments.front()) || arguments.front().ends_with(".json")) {
+  std::error_code too_long_for_a_path;
+  if (!std::filesystem::exists(arguments.front(), too_long_for_a_path) || arguments.front().ends_with(".json")) {
     try {
       pipeline = engine->pipelines().find(arguments.front());
       named = true;

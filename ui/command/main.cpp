@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <exception>
+#include <filesystem>
 #include <string_view>
 
 #include "console.h"
@@ -58,6 +59,10 @@ int main(int argc, char** argv) {
     return code == 0 ? 0 : morph::exit_code(morph::ErrorCode::config);
   } catch (const morph::Error& error) {
     return morph::command::report_error(error, wants_json(argc, argv));
+  } catch (const std::filesystem::filesystem_error& error) {
+    return morph::command::report_error(
+        morph::Error(morph::ErrorCode::resource, error.path1().string(), error.code().message()),
+        wants_json(argc, argv));
   } catch (const std::exception& error) {
     return morph::command::report_error(
         morph::Error(morph::ErrorCode::internal, "morph", std::string(error.what()) + " (please report this)"),
