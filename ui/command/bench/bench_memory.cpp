@@ -129,6 +129,7 @@ BenchRows bench_memory(const BenchOptions& options) {
   const ScratchFolder scratch;
   BenchRows rows;
   for (const Case& one : make_cases(scratch.path())) {
+    bench_note(options, "memory: " + one.name);
     const double plan = predicted_mib(one, options.threads), real = measured_mib(one, scratch.path(), options.threads);
     BenchRow row{"memory", one.name, "% off", {}, "", {}, kTargetPercent, ""};
     row.ours.add(100 * std::abs(plan - real) / real);

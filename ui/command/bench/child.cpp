@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/wait.h>
@@ -181,8 +182,9 @@ std::string run_child(const std::vector<std::string>& arguments) {
   child.close_input();
   std::string text = child.read_all();
   if (const int code = child.wait(); code != 0)
-    throw Error(ErrorCode::config, "bench/" + arguments.front(),
-                fmt::format("exit code {}: {}", code, child.complaints()));
+    throw Error(ErrorCode::config, "bench",
+                fmt::format("`{:.200}` ended with code {}: {}{}", fmt::format("{}", fmt::join(arguments, " ")), code,
+                            child.complaints(), text.substr(text.size() - std::min<std::size_t>(text.size(), 1200))));
   return text;
 }
 
