@@ -227,8 +227,10 @@ VoiceInfo describe(const std::filesystem::path& folder) {
 Estimate estimate(const VoiceInfo& info, std::uint64_t text_bytes) {
   Estimate cost = openvino::estimate_onnx(info.model_file, onnx_options("cpu", 1));
   // Measured: the decoder's activations and the kernels kept for a length grow by 1.8 MiB per character of the longest
-  // utterance, and the kernels of further lengths add some 40 MiB. Clauses of an answer have some 25 characters.
-  const std::uint64_t longest = text_bytes == 0 ? 25 : std::min<std::uint64_t>(text_bytes, info.max_chars);
+  // utterance, and the kernels of further lengths add some 40 MiB. Clauses of an answer have some 25 characters. Where
+  // a longer text will be divided is not known here: 85 lies between its usual sentences (70) and the limit (120).
+  constexpr std::uint64_t kLongSentence = 85;
+  const std::uint64_t longest = text_bytes == 0 ? 25 : std::min(text_bytes, kLongSentence);
   const std::uint64_t further = text_bytes == 0 ? 20 : text_bytes > info.max_chars ? 40 : 0;
   cost.scratch += (80 + longest * 18 / 10 + further) << 20;
   cost.longest_step_ms = 1500;
