@@ -1,5 +1,6 @@
 """The memory plan against the truth: for sizes drawn at random (fixed seed) the peak that `morph explain` predicts is
-within 15 % of what the process then took; 20 % for pictures, whose size is not known before they are read. Standard
+within 15 % of what the process then took. The size of a picture is not known before it is read: the plan stands for a
+page of the detector's own size, and may be half too much for a small one, 20 % too little for a large one. Standard
 library only; ctest runs it as command.memory.
 
     test_memory.py --table     prints every row, also those that pass
@@ -18,7 +19,8 @@ import pictures  # noqa: E402
 import sounds  # noqa: E402
 from command_case import BINARY, SAMPLES, models_folder  # noqa: E402
 
-TOLERANCE, PICTURE_TOLERANCE = 0.15, 0.20
+TOLERANCE = (-0.15, 0.15)
+PICTURE_TOLERANCE = (-0.20, 0.50)
 SENTENCE = "The tide comes in slowly, and then all at once it is over the sand. "
 ASSISTANT = ("whisper-base", "smollm2-135m-instruct", "piper-en-us-joe", "silero-vad")
 
@@ -92,8 +94,8 @@ class Memory(unittest.TestCase):
                     error = plan["total"] / took - 1
                     if self.table:
                         print(f"{name:44} predicted {plan['total'] >> 20:5} MiB  took {took >> 20:5} MiB  {error:+.0%}", flush=True)
-                    allowed = PICTURE_TOLERANCE if name.startswith("read ") else TOLERANCE
-                    self.assertLess(abs(error), allowed, f"{plan}, took {took}")
+                    least, most = PICTURE_TOLERANCE if name.startswith("read ") else TOLERANCE
+                    self.assertTrue(least < error < most, f"{plan}, took {took}")
 
 
 if __name__ == "__main__":
