@@ -1,7 +1,7 @@
 """The sequential chain that `morph bench speech` is compared with: silero-vad, faster-whisper, llama.cpp and Piper as
 their own libraries, each beginning when the one before has ended.
 
-  chain.py WAV VAD_FOLDER CT2_FOLDER GGUF_FOLDER PIPER_FOLDER THREADS END_SILENCE_S SPEECH_END_S
+  chain.py WAV VAD_FOLDER CT2_FOLDER GGUF_FOLDER PIPER_FOLDER THREADS END_SILENCE_S SPEECH_END_S SYSTEM
 
 The recording is not paced: when the detector would have spoken is known from its windows, and the time its own work
 takes (well under a window) is left out in its favour.
@@ -57,6 +57,7 @@ def load_llm(gguf, threads):
 def main():
     wav, vad, ct2, gguf, piper = sys.argv[1:6]
     threads, end_silence, speech_end = int(sys.argv[6]), float(sys.argv[7]), float(sys.argv[8])
+    system = sys.argv[9]
     reply = answering.take_stdout()
     single = onnxruntime.SessionOptions()
     single.intra_op_num_threads = 1
@@ -82,7 +83,7 @@ def main():
             condition_on_previous_text=False)[0]).strip()
         lap("hear")
         answer = llm.handle_chat_completions({"messages": [
-            {"role": "system", "content": "You are a helpful assistant."}, {"role": "user", "content": heard}],
+            {"role": "system", "content": system}, {"role": "user", "content": heard}],
             "temperature": 0, "max_tokens": 256, "cache_prompt": False})
         answer = json.loads(answer) if isinstance(answer, str) else answer
         text = answer["choices"][0]["message"]["content"].strip()
