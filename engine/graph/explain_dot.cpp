@@ -13,13 +13,8 @@
 namespace morph {
 namespace {
 
-/// Colours of modalities the engine has heard of by name only; any other text gets one by its letters.
+/// A colour for a modality from the letters of its name: the engine knows none of them.
 std::string colour_of(const std::string& modality) {
-  constexpr std::pair<std::string_view, std::string_view> kKnown[] = {
-      {"text", "#2a6fdb"},    {"audio", "#d9822b"}, {"image", "#2e9e5b"}, {"video", "#8e4ec6"},
-      {"shape3d", "#c2410c"}, {"event", "#6b7280"}, {"tensor", "#475569"}};
-  for (const auto& [name, colour] : kKnown)
-    if (name == modality) return std::string(colour);
   unsigned hue = 0;
   for (const char c : modality) hue = hue * 31 + static_cast<unsigned char>(c);
   return fmt::format("{:.3f} 0.6 0.6", static_cast<double>(hue % 360) / 360.0);

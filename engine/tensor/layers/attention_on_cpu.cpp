@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "tensor/layers/cpu_variants.h"
+#include "tensor/layers/exponential.h"
 
 namespace morph::tensor {
 namespace {
@@ -50,18 +51,7 @@ MORPH_CPU_VARIANTS float exponentials(const Shape& shape, float* scores) {
   for (std::int64_t i = 0; i < shape.n_padded; ++i) {
     const float below = scores[i] - top;
     const float y = below > -80.0f ? (below < 0.0f ? below : 0.0f) : -80.0f;
-    const float shifted = y * 1.44269504f + 12582912.0f;
-    const float whole = shifted - 12582912.0f;
-    const float r = (y - whole * 0.693359375f) + whole * 2.12194440e-4f;
-    float e = 1.0f / 720.0f;
-    e = e * r + 1.0f / 120.0f;
-    e = e * r + 1.0f / 24.0f;
-    e = e * r + 1.0f / 6.0f;
-    e = e * r + 0.5f;
-    e = e * r + 1.0f;
-    e = e * r + 1.0f;
-    const std::uint32_t power = (std::bit_cast<std::uint32_t>(shifted) + 127U) << 23;
-    scores[i] = e * std::bit_cast<float>(power);
+    scores[i] = exponential(y);
   }
   for (std::int64_t i = shape.n_kv; i < shape.n_padded; ++i) scores[i] = 0.0f;
   Lanes sum = {};

@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "tensor/layers/cpu_variants.h"
+#include "tensor/layers/exponential.h"
 
 namespace morph::tensor {
 namespace {
@@ -30,18 +31,7 @@ MORPH_CPU_VARIANTS void gelu(const float* x, float* out, long n) {
     // e^(-z^2), with -z^2 held where the result is a normal number
     const float square = z * z;
     const float y = square < 80.0f ? -square : -80.0f;
-    const float shifted = y * 1.44269504f + 12582912.0f;  // rounds to a whole number in the low bits
-    const float whole = shifted - 12582912.0f;
-    const float r = (y - whole * 0.693359375f) + whole * 2.12194440e-4f;
-    float e = 1.0f / 720.0f;
-    e = e * r + 1.0f / 120.0f;
-    e = e * r + 1.0f / 24.0f;
-    e = e * r + 1.0f / 6.0f;
-    e = e * r + 0.5f;
-    e = e * r + 1.0f;
-    e = e * r + 1.0f;
-    const std::uint32_t power = (std::bit_cast<std::uint32_t>(shifted) + 127U) << 23;
-    e *= std::bit_cast<float>(power);
+    const float e = exponential(y);
     const float t = 1.0f / (1.0f + 0.3275911f * z);
     float tail = 1.061405429f;
     tail = tail * t - 1.453152027f;

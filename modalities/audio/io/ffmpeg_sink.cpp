@@ -14,8 +14,9 @@ extern "C" {
 #include <optional>
 #include <vector>
 
+#include "base/output_file.h"
 #include "io/audio_sink.h"
-#include "io/output_file.h"
+#include "io/ffmpeg_error.h"
 #include "io/resampler.h"
 #include "morph/error.h"
 
@@ -32,12 +33,6 @@ constexpr Kind kKinds[] = {{".mp3", "mp3", "libmp3lame"},
                            {".ogg", "ogg", "libvorbis"},
                            {".oga", "ogg", "libvorbis"},
                            {".m4a", "ipod", "aac"}};
-
-std::string message_of(int error) {
-  char text[AV_ERROR_MAX_STRING_SIZE] = {};
-  av_strerror(error, text, sizeof text);
-  return text;
-}
 
 struct CodecCloser {
   void operator()(AVCodecContext* codec) const { avcodec_free_context(&codec); }

@@ -11,6 +11,7 @@ extern "C" {
 #include <algorithm>
 #include <cstring>
 
+#include "io/ffmpeg_error.h"
 #include "io/sources.h"
 #include "morph/error.h"
 
@@ -21,12 +22,6 @@ constexpr const char* kFormats =
     "mp3,aac,mov,mp4,m4a,3gp,matroska,webm,ogg,flac,wav,w64,aiff,au,caf,avi,asf,mpegts,mpeg,flv,amr,amrnb,amrwb,wv,ape,"
     "tta,"
     "ac3,eac3,dts,mpc,mpc8,loas,gsm,tak,oma,xwma,rm,dsf,iff,voc";
-
-std::string message_of(int error) {
-  char text[AV_ERROR_MAX_STRING_SIZE] = {};
-  av_strerror(error, text, sizeof text);
-  return text;
-}
 
 struct FormatCloser {
   void operator()(AVFormatContext* format) const { avformat_close_input(&format); }

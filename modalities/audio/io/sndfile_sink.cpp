@@ -9,8 +9,8 @@
 #include <cmath>
 #include <vector>
 
+#include "base/output_file.h"
 #include "io/audio_sink.h"
-#include "io/output_file.h"
 #include "morph/error.h"
 
 namespace morph::audio {

@@ -2,17 +2,16 @@
 //
 // On standard output only what will not change any more is printed: the stable part of a turn that is still spoken, the
 // pieces of an answer; a turn ends with a new line.
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <span>
 #include <utility>
 
+#include "base/output_file.h"
 #include "io/text_document.h"
 #include "morph/error.h"
 #include "morph/registry.h"
@@ -20,52 +19,6 @@
 
 namespace morph::text {
 namespace {
-
-/// A new file beside `path` that takes its name when whole; removed otherwise.
-class Replacement {
- public:
-  explicit Replacement(const std::filesystem::path& path) : path_(path), temporary_(path.string() + ".XXXXXX") {
-    descriptor_ = mkostemp(temporary_.data(), O_CLOEXEC);
-    if (descriptor_ < 0) {
-      temporary_.clear();
-      fail("expected a folder that can be written to");
-    }
-    const mode_t mask = umask(0);
-    umask(mask);
-    fchmod(descriptor_, 0666 & ~mask);
-  }
-  ~Replacement() {
-    if (descriptor_ >= 0) close(descriptor_);
-    if (!temporary_.empty()) unlink(temporary_.c_str());
-  }
-  Replacement(const Replacement&) = delete;
-  Replacement& operator=(const Replacement&) = delete;
-
-  void write_all(std::string_view bytes) {
-    while (!bytes.empty()) {
-      const ssize_t n = ::write(descriptor_, bytes.data(), bytes.size());
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0) fail("writing failed");
-      bytes.remove_prefix(static_cast<std::size_t>(n));
-    }
-  }
-  void finish() {
-    const int descriptor = std::exchange(descriptor_, -1);
-    if (close(descriptor) != 0) fail("writing failed");
-    if (rename(temporary_.c_str(), path_.c_str()) != 0) fail("expected to be able to replace the file");
-    temporary_.clear();
-  }
-
- private:
-  [[noreturn]] void fail(const std::string& message) const {
-    const int code = errno;
-    throw Error(code == ENOSPC || code == EDQUOT ? ErrorCode::resource : ErrorCode::config, path_.string(),
-                fmt::format("{} ({})", message, std::strerror(code)));
-  }
-  std::filesystem::path path_;
-  std::string temporary_;
-  int descriptor_ = -1;
-};
 
 struct WriteState final : StageState {
   TextDocument document;
@@ -111,8 +64,8 @@ class Write final : public SimpleStage<WriteState> {
     if (path_ == "-") {
       print(bytes);
     } else {
-      Replacement file(path_);
-      file.write_all(bytes);
+      OutputFile file(path_);
+      file.write(std::as_bytes(std::span(bytes)));
       file.finish();
     }
     return StepStatus::done;

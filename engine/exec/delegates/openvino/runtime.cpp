@@ -70,10 +70,6 @@ bool kernel_has(const std::string& kind) {
   return kind == "npu" ? starts_with_any_entry("/dev/accel", "accel") : has_intel_gpu();
 }
 
-OpenvinoRuntime::KernelCacheBound::KernelCacheBound() { setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64", 0); }
-
-OpenvinoRuntime::OpenvinoRuntime() = default;
-
 std::shared_ptr<const OpenvinoRuntime> shared_runtime(ModelStore& store) {
   return store.get_as<OpenvinoRuntime>("openvino/runtime", [] { return std::make_shared<const OpenvinoRuntime>(); });
 }
@@ -116,6 +112,11 @@ void require_device(const OpenvinoRuntime& runtime, const std::string& device, c
   }
 }
 
-void register_openvino_devices(Registry& registry) { registry.add_devices(accelerators); }
+void register_openvino_devices(Registry& registry) {
+  // Bounds oneDNN's own cache of kernels (see compile_properties). Its only knob is the environment, which must be set
+  // before there are threads that read it: an Engine registers before it makes any. A user's value is left alone.
+  setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64", 0);
+  registry.add_devices(accelerators);
+}
 
 }  // namespace morph::openvino

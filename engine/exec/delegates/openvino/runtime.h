@@ -12,17 +12,10 @@ namespace morph::openvino {
 
 class OpenvinoRuntime final : public Model {
  public:
-  /// Bounds oneDNN's own cache of kernels before the plugin is loaded (its only knob is the environment; a user's value
-  /// is left alone).
-  OpenvinoRuntime();
   ov::Core& core() const { return core_; }
 
  private:
-  struct KernelCacheBound {
-    KernelCacheBound();
-  };
-  KernelCacheBound bound_;  // before core_
-  mutable ov::Core core_;   // thread-safe by its contract
+  mutable ov::Core core_;  // thread-safe by its contract
 };
 
 std::shared_ptr<const OpenvinoRuntime> shared_runtime(ModelStore& store);

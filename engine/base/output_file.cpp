@@ -1,31 +1,44 @@
 // See output_file.h.
-#include "io/output_file.h"
+#include "base/output_file.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <random>
 #include <utility>
 
 #include "morph/error.h"
 
-namespace morph::audio {
+namespace morph {
 
-OutputFile::OutputFile(std::filesystem::path path) : path_(std::move(path)), temporary_(path_.string() + ".XXXXXX") {
-  descriptor_ = ::mkostemp(temporary_.data(), O_CLOEXEC);
-  if (descriptor_ < 0) {
-    const int error = errno;
-    temporary_.clear();
-    fail("expected a folder that can be written to", error);
+namespace {
+
+/// A new file beside `path`, with the rights that the process' mask leaves of 0666 (mkostemp would give 0600, and the
+/// mask cannot be read without setting it for all threads). Returns -1 with errno; `name` is then empty.
+int create_beside(const std::filesystem::path& path, std::string& name) {
+  std::random_device random;
+  for (int attempt = 0; attempt < 100; ++attempt) {
+    name = fmt::format("{}.{:06x}", path.string(), random() & 0xFFFFFFu);
+    const int descriptor = ::open(name.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (descriptor >= 0) return descriptor;
+    if (errno != EEXIST) break;
   }
-  const mode_t mask = ::umask(0);
-  ::umask(mask);
-  ::fchmod(descriptor_, 0666 & ~mask);
+  const int error = errno;
+  name.clear();
+  errno = error;
+  return -1;
+}
+
+}  // namespace
+
+OutputFile::OutputFile(std::filesystem::path path)
+    : path_(std::move(path)), descriptor_(create_beside(path_, temporary_)) {
+  if (descriptor_ < 0) fail("expected a folder that can be written to", errno);
 }
 
 OutputFile::~OutputFile() {
@@ -61,4 +74,4 @@ int write_all(int descriptor, std::span<const std::byte> bytes) {
   return 0;
 }
 
-}  // namespace morph::audio
+}  // namespace morph

@@ -6,7 +6,7 @@
 #include <span>
 #include <string>
 
-namespace morph::audio {
+namespace morph {
 
 class OutputFile {
  public:
@@ -33,4 +33,4 @@ class OutputFile {
 /// Writes everything to a descriptor. Returns 0 or the error number.
 int write_all(int descriptor, std::span<const std::byte> bytes);
 
-}  // namespace morph::audio
+}  // namespace morph
