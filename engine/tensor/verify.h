@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "morph/registry.h"
-#include "tensor/weights/safetensors.h"
+#include "tensor/weights/checkpoint.h"
 
 namespace morph::tensor {
 

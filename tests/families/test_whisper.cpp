@@ -1,4 +1,6 @@
-// The whisper family against its parity set, and against damaged copies of it.
+// The whisper family against its parity set, from safetensors and from GGUF, and against damaged copies of it.
+#include <gguf.h>
+
 #include <catch2/catch.hpp>
 #include <cstdlib>
 #include <filesystem>
@@ -6,6 +8,8 @@
 
 #include "morph/error.h"
 #include "morph/registry.h"
+#include "tensor/handles.h"
+#include "tensor/weights/checkpoint.h"
 
 namespace fs = std::filesystem;
 
@@ -60,6 +64,50 @@ class Damaged {
  private:
   fs::path folder_;
 };
+
+/// The checkpoint's tensors as a GGUF file written by ggml, under the same names. Matrices become `type`.
+void write_gguf(const tensor::Checkpoint& checkpoint, ggml_type type, const fs::path& file) {
+  const tensor::ContextHandle context = tensor::make_context(checkpoint.tensors().size());
+  const std::unique_ptr<gguf_context, decltype(&gguf_free)> gguf(gguf_init_empty(), gguf_free);
+  std::vector<std::vector<std::byte>> kept;
+  for (const auto& [name, stored] : checkpoint.tensors()) {
+    const std::vector<float> values = tensor::to_f32(stored);
+    const std::vector<std::int64_t> ne(stored.shape.rbegin(), stored.shape.rend());
+    const bool matrix = ne.size() == 2 && ne[0] % ggml_blck_size(type) == 0;
+    ggml_tensor* made =
+        ggml_new_tensor(context.get(), matrix ? type : GGML_TYPE_F32, static_cast<int>(ne.size()), ne.data());
+    ggml_set_name(made, name.c_str());
+    kept.emplace_back(ggml_nbytes(made));
+    ggml_quantize_chunk(made->type, values.data(), kept.back().data(), 0, ggml_nrows(made), ne[0], nullptr);
+    made->data = kept.back().data();
+    gguf_add_tensor(gguf.get(), made);
+  }
+  REQUIRE(gguf_write_to_file(gguf.get(), file.c_str(), false));
+}
+
+TEST_CASE("whisper loads from GGUF with the same numbers", "[parity]") {
+  if (!fs::exists(golden())) return;
+  Registry registry;
+  const FamilySpec& whisper = family(registry);
+  const fs::path folder = fs::temp_directory_path() / "morph-test-whisper-gguf";
+  fs::remove_all(folder);
+  fs::copy(golden(), folder, fs::copy_options::recursive);
+  fs::remove(folder / "model.safetensors");
+  const tensor::Checkpoint original = tensor::Checkpoint::open(golden());
+  const auto worst = [&](ggml_type type) {
+    write_gguf(original, type, folder / "model.gguf");
+    const std::vector<VerifyRow> rows = whisper.verify(folder, "cpu");
+    CHECK(rows.size() == 2);
+    double nmse = 0;
+    for (const VerifyRow& row : rows) nmse = std::max(nmse, row.nmse);
+    return nmse;
+  };
+  CHECK(worst(GGML_TYPE_F32) <= 1e-9);
+  const double quantised = worst(GGML_TYPE_Q8_0);
+  CHECK(quantised > 1e-9);  // it was read from there
+  CHECK(quantised <= 1e-3);
+  fs::remove_all(folder);
+}
 
 TEST_CASE("whisper refuses damaged checkpoints by name", "[parity]") {
   if (!fs::exists(golden())) return;

@@ -76,6 +76,14 @@ bool fits(std::string_view pattern, std::string_view name) {
   return name.empty();
 }
 
+/// A GGUF file does not keep leading ones (ggml's innermost-first shapes have none at their end).
+bool same_shape(std::vector<std::int64_t> wanted, std::vector<std::int64_t> stored, bool is_gguf) {
+  if (is_gguf)
+    for (auto* shape : {&wanted, &stored})
+      shape->erase(shape->begin(), std::find_if(shape->begin(), shape->end(), [](std::int64_t d) { return d != 1; }));
+  return wanted == stored;
+}
+
 void list(std::string& message, const char* title, const std::vector<std::string>& names) {
   if (names.empty()) return;
   message += fmt::format("{}{} {}: ", message.empty() ? "" : "; ", names.size(), title);
@@ -104,7 +112,8 @@ std::vector<BoundTensor> bind(const Checkpoint& checkpoint, const std::vector<Te
       if (scale_inv == nullptr) missing.push_back(row.published + "_scale_inv");
     }
     const auto shapes = shapes_of(row.shape, dims);
-    if (std::find(shapes.begin(), shapes.end(), stored->shape) == shapes.end())
+    const auto fits_shape = [&](const auto& shape) { return same_shape(shape, stored->shape, checkpoint.is_gguf()); };
+    if (std::none_of(shapes.begin(), shapes.end(), fits_shape))
       misshapen.push_back(fmt::format("{} (expected {}, found {})", row.published, shape_text(shapes.front()),
                                       shape_text(stored->shape)));
     bound.push_back({row.local, stored, scale_inv, row.role});

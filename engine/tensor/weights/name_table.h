@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "tensor/weights/safetensors.h"
+#include "tensor/weights/checkpoint.h"
 
 namespace morph::tensor {
 

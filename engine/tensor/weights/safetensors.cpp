@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <fstream>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -16,7 +15,6 @@
 namespace morph::tensor {
 namespace {
 
-namespace fs = std::filesystem;
 using nlohmann::json;
 
 constexpr std::uint64_t kMaxHeader = 100'000'000;  // the reference implementation's limit
@@ -27,13 +25,6 @@ constexpr std::int64_t kMaxElements = std::int64_t{1} << 48;
   throw Error(ErrorCode::weights, where, message + "; the file is damaged or not what it claims to be: fetch it again");
 }
 
-/// A name that can be shown: control characters and over-long names are cut.
-std::string printable(std::string_view name) {
-  std::string shown;
-  for (const char c : name.substr(0, 120)) shown += static_cast<unsigned char>(c) < 0x20 ? '?' : c;
-  return name.size() > 120 ? shown + "..." : shown;
-}
-
 StoredType parse_type(const std::string& where, const std::string& text) {
   static constexpr StoredType kAll[] = {StoredType::f64,     StoredType::f32, StoredType::f16,    StoredType::bf16,
                                         StoredType::f8_e4m3, StoredType::i64, StoredType::i32,    StoredType::i16,
@@ -42,7 +33,7 @@ StoredType parse_type(const std::string& where, const std::string& text) {
     if (to_string(type) == text) return type;
   throw Error(ErrorCode::weights, where,
               fmt::format("expected dtype F64, F32, F16, BF16, F8_E4M3, I64, I32, I16, I8, U8 or BOOL, found '{}'",
-                          printable(text)));
+                          shown_name(text)));
 }
 
 /// A number of the header that must be a whole number from 0 on.
@@ -50,7 +41,7 @@ std::int64_t whole(const json& value, const std::string& where, const char* what
   if (!value.is_number_unsigned() ||
       value.get<std::uint64_t>() > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()))
     refuse(where, fmt::format("expected whole numbers in {}, found {}", what,
-                              printable(value.dump(-1, ' ', true, json::error_handler_t::replace))));
+                              shown_name(value.dump(-1, ' ', true, json::error_handler_t::replace))));
   return static_cast<std::int64_t>(value.get<std::uint64_t>());
 }
 
@@ -58,7 +49,7 @@ StoredTensor parse_entry(const std::string& key, const json& entry, std::span<co
                          const std::string& file) {
   StoredTensor tensor;
   tensor.name = key;
-  tensor.where = file + "/" + printable(key);
+  tensor.where = file + "/" + shown_name(key);
   if (!entry.is_object() || !entry.contains("dtype") || !entry.contains("shape") || !entry.contains("data_offsets") ||
       !entry["dtype"].is_string() || !entry["shape"].is_array() || !entry["data_offsets"].is_array())
     refuse(tensor.where, "expected {dtype, shape, data_offsets}");
@@ -116,7 +107,7 @@ json parse_header(std::string_view text, const std::string& file) {
   json header = json::parse(text.begin(), text.end(), watch, false);
   if (header.is_discarded()) refuse(file, "expected a header of UTF-8 JSON");
   if (!header.is_object()) refuse(file, "expected a JSON object as header");
-  if (!duplicate.empty()) refuse(file + "/" + printable(duplicate), "expected each tensor once, found it twice");
+  if (!duplicate.empty()) refuse(file + "/" + shown_name(duplicate), "expected each tensor once, found it twice");
   return header;
 }
 
@@ -140,14 +131,6 @@ void check_coverage(std::vector<StoredTensor>& tensors, std::span<const std::byt
                              data.data() + data.size() - next));
 }
 
-json read_index(const fs::path& file) {
-  std::ifstream in(file, std::ios::binary);
-  json index = json::parse(in, nullptr, false);
-  if (index.is_discarded() || !index.is_object() || !index.contains("weight_map") || !index["weight_map"].is_object())
-    refuse(file.string(), "expected JSON with a weight_map of tensor names to files");
-  return index["weight_map"];
-}
-
 }  // namespace
 
 std::vector<StoredTensor> parse_safetensors(std::span<const std::byte> bytes, const std::string& name) {
@@ -167,76 +150,6 @@ std::vector<StoredTensor> parse_safetensors(std::span<const std::byte> bytes, co
     if (key != "__metadata__") tensors.push_back(parse_entry(key, entry, data, name));
   check_coverage(tensors, data, name);
   return tensors;
-}
-
-Checkpoint Checkpoint::open(const fs::path& path) {
-  Checkpoint checkpoint;
-  checkpoint.path_ = path;
-  std::error_code ignored;
-  if (!fs::is_directory(path, ignored)) {
-    checkpoint.add(path);
-    return checkpoint;
-  }
-  for (const char* stem : {"model", "diffusion_pytorch_model"}) {
-    const fs::path index = path / (std::string(stem) + ".safetensors.index.json");
-    if (fs::exists(index, ignored)) {
-      checkpoint.add_shards(index);
-      return checkpoint;
-    }
-    const fs::path single = path / (std::string(stem) + ".safetensors");
-    if (fs::exists(single, ignored)) {
-      checkpoint.add(single);
-      return checkpoint;
-    }
-  }
-  std::vector<fs::path> found;
-  for (const fs::directory_entry& entry : fs::directory_iterator(path, ignored))
-    if (entry.path().extension() == ".safetensors") found.push_back(entry.path());
-  if (found.size() != 1)
-    throw Error(
-        ErrorCode::weights, path.string(),
-        fmt::format("expected model.safetensors, model.safetensors.index.json or one .safetensors file, found {} "
-                    "such files; is the model fetched in full?",
-                    found.size()));
-  checkpoint.add(found.front());
-  return checkpoint;
-}
-
-void Checkpoint::add(const fs::path& file) {
-  files_.push_back(std::make_unique<MappedFile>(file));
-  for (StoredTensor& tensor : parse_safetensors(files_.back()->bytes(), file.filename().string())) {
-    std::string name = tensor.name, where = tensor.where;
-    if (!tensors_.emplace(std::move(name), std::move(tensor)).second)
-      refuse(where, "expected each tensor in one shard, found it in two");
-  }
-}
-
-void Checkpoint::add_shards(const fs::path& index) {
-  const json map = read_index(index);
-  std::set<std::string> shards;
-  for (const auto& [name, file] : map.items()) {
-    const std::string shard = file.is_string() ? file.get<std::string>() : "";
-    if (shard.empty() || fs::path(shard).filename() != shard || shard == "." || shard == "..")
-      refuse(index.string() + "/" + printable(name), "expected the name of a file in the same folder");
-    shards.insert(shard);
-  }
-  for (const std::string& shard : shards) add(index.parent_path() / shard);
-  for (const auto& [name, file] : map.items())
-    if (find(name) == nullptr)
-      refuse((index.parent_path() / file.get<std::string>() / printable(name)).string(),
-             "expected the tensor that the index lists, found none");
-}
-
-const StoredTensor* Checkpoint::find(std::string_view name) const {
-  const auto found = tensors_.find(name);
-  return found == tensors_.end() ? nullptr : &found->second;
-}
-
-const StoredTensor& Checkpoint::at(std::string_view name) const {
-  const StoredTensor* tensor = find(name);
-  if (tensor == nullptr)
-    throw Error(ErrorCode::weights, path_.string() + "/" + printable(name), "expected this tensor, found none");
-  return *tensor;
 }
 
 }  // namespace morph::tensor

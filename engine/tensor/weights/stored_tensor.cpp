@@ -1,9 +1,11 @@
 // Conversions from the element types of checkpoint files. F8_E4M3 is OCP's "e4m3fn": bias 7, no infinities, NaN = 0x7f.
+// Quantised blocks are read by ggml's own functions.
 #include "tensor/weights/stored_tensor.h"
 
 #include <fmt/format.h>
 #include <ggml.h>
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cmath>
@@ -81,6 +83,31 @@ void unpack_bytes(StoredType type, const std::byte* from, std::int64_t n, float*
     case StoredType::u8:
     case StoredType::boolean:
       return convert<std::uint8_t>(from, n, out);
+    case StoredType::blocks:
+      break;  // unpack_blocks
+  }
+}
+
+/// A range may begin and end inside a block. Blocks are copied first: in the file they may lie at odd addresses.
+void unpack_blocks(const StoredTensor& tensor, std::int64_t first, std::int64_t n, float* out) {
+  constexpr std::int64_t kBlocks = 32;
+  const auto to_float = ggml_get_type_traits(tensor.block_type)->to_float;
+  if (to_float == nullptr)
+    throw Error(ErrorCode::weights, tensor.where,
+                fmt::format("expected a type that ggml can read back, found {}", type_text(tensor)));
+  const std::int64_t per_block = ggml_blck_size(tensor.block_type);
+  const std::size_t block_bytes = ggml_type_size(tensor.block_type);
+  std::vector<std::max_align_t> packed((static_cast<std::size_t>(kBlocks) * block_bytes) / sizeof(std::max_align_t) +
+                                       1);
+  std::vector<float> values(static_cast<std::size_t>(kBlocks * per_block));
+  const std::int64_t end = first + n;
+  for (std::int64_t block = first / per_block; block * per_block < end; block += kBlocks) {
+    const std::int64_t blocks = std::min(kBlocks, (end + per_block - 1) / per_block - block);
+    std::memcpy(packed.data(), tensor.data.data() + static_cast<std::size_t>(block) * block_bytes,
+                static_cast<std::size_t>(blocks) * block_bytes);
+    to_float(packed.data(), values.data(), blocks * per_block);
+    const std::int64_t from = std::max(first, block * per_block), to = std::min(end, (block + blocks) * per_block);
+    std::copy_n(values.begin() + (from - block * per_block), to - from, out + (from - first));
   }
 }
 
@@ -110,6 +137,8 @@ std::string_view to_string(StoredType type) {
       return "U8";
     case StoredType::boolean:
       return "BOOL";
+    case StoredType::blocks:
+      return "blocks";
   }
   return "?";
 }
@@ -126,6 +155,8 @@ std::size_t size_of(StoredType type) {
     case StoredType::bf16:
     case StoredType::i16:
       return 2;
+    case StoredType::blocks:
+      throw Error(ErrorCode::internal, "tensor/stored_tensor", "elements of a block have no size of their own");
     default:
       return 1;
   }
@@ -135,10 +166,22 @@ std::string shape_text(std::span<const std::int64_t> shape) {
   return fmt::format("[{}]", fmt::join(shape.begin(), shape.end(), ", "));
 }
 
+std::string type_text(const StoredTensor& tensor) {
+  return tensor.type == StoredType::blocks ? ggml_type_name(tensor.block_type) : std::string(to_string(tensor.type));
+}
+
+std::string shown_name(std::string_view name) {
+  std::string shown;
+  for (const char c : name.substr(0, 120)) shown += static_cast<unsigned char>(c) < 0x20 ? '?' : c;
+  return name.size() > 120 ? shown + "..." : shown;
+}
+
 void unpack(const StoredTensor& tensor, std::int64_t first, std::int64_t n, float* out) {
   if (first < 0 || n < 0 || first > tensor.elements() - n)
     throw Error(ErrorCode::weights, tensor.where,
                 fmt::format("expected elements {} to {}, found {}", first, first + n, tensor.elements()));
+  if (n == 0) return;
+  if (tensor.type == StoredType::blocks) return unpack_blocks(tensor, first, n, out);
   unpack_bytes(tensor.type, tensor.data.data() + static_cast<std::size_t>(first) * size_of(tensor.type), n, out);
 }
 
@@ -170,7 +213,7 @@ std::vector<std::int64_t> to_i64(const StoredTensor& tensor) {
         break;
       default:
         throw Error(ErrorCode::weights, tensor.where,
-                    fmt::format("expected whole numbers, found {}", to_string(tensor.type)));
+                    fmt::format("expected whole numbers, found {}", type_text(tensor)));
     }
   return values;
 }
@@ -182,7 +225,7 @@ std::vector<float> unpack_block_fp8(const StoredTensor& tensor, const StoredTens
     throw Error(
         ErrorCode::weights, tensor.where,
         fmt::format("expected an F8_E4M3 matrix with a scale for each {0}x{0} block, found {1} {2} with scales {3}",
-                    block, to_string(tensor.type), shape_text(tensor.shape), shape_text(scale_inv.shape)));
+                    block, type_text(tensor), shape_text(tensor.shape), shape_text(scale_inv.shape)));
   std::vector<float> values = to_f32(tensor);
   const std::vector<float> scales = to_f32(scale_inv);
   const std::int64_t rows = tensor.shape[0], columns = tensor.shape[1], per_row = scale_inv.shape[1];

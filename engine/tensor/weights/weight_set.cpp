@@ -46,12 +46,17 @@ void upload(const BoundTensor& tensor, ggml_tensor* to, std::vector<float>& floa
     else
       std::copy_n(whole.begin() + first * row, count, floats.begin());
     check_finite(floats, count, tensor.stored->where);
-    const std::size_t offset = static_cast<std::size_t>(first) * ggml_row_size(to->type, row);
+    const std::size_t row_bytes = ggml_row_size(to->type, row), offset = static_cast<std::size_t>(first) * row_bytes;
+    if (tensor.stored->type == StoredType::blocks && tensor.stored->block_type == to->type) {  // as it is
+      ggml_backend_tensor_set(to, tensor.stored->data.data() + offset, offset,
+                              static_cast<std::size_t>(rows) * row_bytes);
+      continue;
+    }
     if (to->type == GGML_TYPE_F32) {
       ggml_backend_tensor_set(to, floats.data(), offset, static_cast<std::size_t>(count) * sizeof(float));
       continue;
     }
-    packed.resize(static_cast<std::size_t>(rows) * ggml_row_size(to->type, row));
+    packed.resize(static_cast<std::size_t>(rows) * row_bytes);
     ggml_quantize_chunk(to->type, floats.data(), packed.data(), 0, rows, row, nullptr);
     ggml_backend_tensor_set(to, packed.data(), offset, packed.size());
   }

@@ -1,7 +1,6 @@
-// Owners of libllama's and GGUF's C handles: the one file that calls their *_free functions.
+// Owners of libllama's C handles: the one file that calls their *_free functions.
 #pragma once
 
-#include <gguf.h>
 #include <llama.h>
 
 #include <memory>
@@ -17,13 +16,9 @@ struct FreeContext {
 struct FreeSampler {
   void operator()(llama_sampler* sampler) const { llama_sampler_free(sampler); }
 };
-struct FreeGguf {
-  void operator()(gguf_context* gguf) const { gguf_free(gguf); }
-};
 
 using ModelHandle = std::unique_ptr<llama_model, FreeModel>;
 using ContextHandle = std::unique_ptr<llama_context, FreeContext>;
 using SamplerHandle = std::unique_ptr<llama_sampler, FreeSampler>;
-using GgufHandle = std::unique_ptr<gguf_context, FreeGguf>;
 
 }  // namespace morph::backbone

@@ -71,7 +71,7 @@ ContextHandle LlamaSession::make_context(int n_slots) const {
         ErrorCode::resource, trunk_->info().file.string(),
         fmt::format("no memory for {} sequence(s) of {} positions ({} MiB of keys and values each); lower n_ctx "
                     "or the number of sequences",
-                    n_slots, options_.n_ctx, backbone::cache_bytes(trunk_->header(), options_) >> 20));
+                    n_slots, options_.n_ctx, backbone::cache_bytes(trunk_->facts(), options_) >> 20));
   if (pool_->get() != nullptr) llama_attach_threadpool(context.get(), pool_->get(), pool_->get());
   return context;
 }
@@ -251,7 +251,7 @@ void LlamaSession::set_abort(std::function<bool()> abort) {
 
 std::uint64_t LlamaSession::cache_bytes() const {
   std::scoped_lock lock(mutex_);
-  return backbone::cache_bytes(trunk_->header(), options_) * slots_.size();
+  return backbone::cache_bytes(trunk_->facts(), options_) * slots_.size();
 }
 
 std::shared_ptr<TrunkSession> open_llama_session(std::shared_ptr<const LlamaTrunk> trunk,

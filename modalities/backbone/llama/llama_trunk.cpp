@@ -32,24 +32,25 @@ bool report_progress(float fraction, void* user) {
 
 }  // namespace
 
-LlamaTrunk::LlamaTrunk(ModelHandle model, GgufHeader header, std::string device)
-    : model_(std::move(model)), header_(std::move(header)), device_(std::move(device)) {
+LlamaTrunk::LlamaTrunk(ModelHandle model, ModelFacts facts, std::filesystem::path file, std::string device)
+    : model_(std::move(model)), facts_(std::move(facts)), device_(std::move(device)) {
   vocab_ = llama_model_get_vocab(model_.get());
   std::array<char, 256> text{};
   llama_model_desc(model_.get(), text.data(), text.size());
-  info_.architecture = header_.architecture;
+  info_.architecture = facts_.architecture;
   info_.description = text.data();
-  info_.file = header_.files.front();
+  info_.file = std::move(file);
   info_.n_vocab = llama_vocab_n_tokens(vocab_);
   info_.d_model = llama_model_n_embd(model_.get());
   info_.n_layer = llama_model_n_layer(model_.get());
   info_.n_ctx_train = llama_model_n_ctx_train(model_.get());
   info_.n_position_axes = position_axes(model_.get());
   info_.can_roll_back = !llama_model_is_recurrent(model_.get()) && !llama_model_is_hybrid(model_.get());
+  has_tokeniser_ = llama_vocab_type(vocab_) != LLAMA_VOCAB_TYPE_NONE;
   const std::string source = chat_template_of(model_.get());
-  info_.has_template = !source.empty();
+  info_.has_template = has_tokeniser_ && !source.empty();
   if (info_.has_template) template_ = std::make_unique<const ChatTemplate>(model_.get(), source);
-  for (Token token = 0; token < info_.n_vocab; ++token) {
+  for (Token token = 0; has_tokeniser_ && token < info_.n_vocab; ++token) {
     const auto attributes = static_cast<unsigned>(llama_vocab_get_attr(vocab_, token));
     if ((attributes & (LLAMA_TOKEN_ATTR_CONTROL | LLAMA_TOKEN_ATTR_UNKNOWN)) == 0) continue;
     std::string spelling = piece(token, true);
@@ -60,8 +61,18 @@ LlamaTrunk::LlamaTrunk(ModelHandle model, GgufHeader header, std::string device)
 }
 
 std::vector<Token> LlamaTrunk::tokenise(std::string_view utf8, bool parse_special, bool add_special) const {
+  if (!has_tokeniser_)
+    throw Error(ErrorCode::weights, info_.file.string(),
+                "expected a tokenizer in the file, found none: this model takes token ids and embeddings only");
   if (utf8.size() > (1u << 30))
     throw Error(ErrorCode::resource, "text", "expected less than 1 GiB of text to tokenise; cut it in parts");
+  // libllama ends the process when it is to add a token that the file does not name.
+  const bool no_bos = llama_vocab_get_add_bos(vocab_) && llama_vocab_bos(vocab_) == LLAMA_TOKEN_NULL;
+  const bool no_eos = llama_vocab_get_add_eos(vocab_) && llama_vocab_eos(vocab_) == LLAMA_TOKEN_NULL;
+  if (add_special && (no_bos || no_eos))
+    throw Error(ErrorCode::weights, info_.file.string(),
+                fmt::format("expected the key tokenizer.ggml.{}_token_id, because the file wants that token added",
+                            no_bos ? "bos" : "eos"));
   std::vector<Token> tokens(utf8.size() / 2 + 16);
   const auto length = static_cast<std::int32_t>(utf8.size());
   for (;;) {
@@ -76,7 +87,7 @@ std::vector<Token> LlamaTrunk::tokenise(std::string_view utf8, bool parse_specia
 }
 
 std::string LlamaTrunk::piece(Token token, bool special) const {
-  if (token < 0 || token >= llama_vocab_n_tokens(vocab_)) return "";
+  if (!has_tokeniser_ || token < 0 || token >= llama_vocab_n_tokens(vocab_)) return "";
   std::string bytes(64, '\0');
   std::int32_t n =
       llama_token_to_piece(vocab_, token, bytes.data(), static_cast<std::int32_t>(bytes.size()), 0, special);
@@ -94,10 +105,11 @@ std::string LlamaTrunk::detokenise(std::span<const Token> tokens, bool special) 
   return text;
 }
 
-bool LlamaTrunk::ends_generation(Token token) const { return llama_vocab_is_eog(vocab_, token); }
+bool LlamaTrunk::ends_generation(Token token) const { return has_tokeniser_ && llama_vocab_is_eog(vocab_, token); }
 
 std::vector<float> LlamaTrunk::embed(std::span<const Token> tokens) const {
-  return read_embedding_rows(header_.files.front(), tokens);
+  std::call_once(opened_, [this] { file_ = std::make_unique<const tensor::Checkpoint>(open_model_file(info_.file)); });
+  return embedding_rows(*file_, tokens);
 }
 
 ChatPrompt LlamaTrunk::apply_template(std::span<const ChatMessage> messages, bool answer) const {
@@ -109,9 +121,12 @@ ChatPrompt LlamaTrunk::apply_template(std::span<const ChatMessage> messages, boo
 
 std::string LlamaTrunk::neutralise(std::string_view utf8) const {
   std::string text(utf8);
-  for (const std::string& spelling : control_texts_)
-    for (std::size_t at = text.find(spelling); at != std::string::npos; at = text.find(spelling, at + 2))
-      text.insert(at + 1, " ");
+  for (const std::string& spelling : control_texts_) {
+    std::size_t n = 1;  // bytes of its first character
+    while (n < spelling.size() && (static_cast<unsigned char>(spelling[n]) & 0xC0u) == 0x80u) ++n;
+    for (std::size_t at = text.find(spelling); at != std::string::npos; at = text.find(spelling, at + n + 1))
+      text.insert(at + n, " ");
+  }
   return text;
 }
 
@@ -126,13 +141,18 @@ std::unique_ptr<Sampler> LlamaTrunk::make_sampler(const SamplerOptions& options)
 }  // namespace backbone
 
 std::string trunk_key(const TrunkOptions& options) {
-  return "trunk:" + options.device + ":" + backbone::find_gguf(options.path).lexically_normal().string();
+  return "trunk:" + options.device + ":" + tensor::find_gguf(options.path).lexically_normal().string();
 }
 
 std::shared_ptr<const Trunk> load_trunk(const TrunkOptions& options) {
-  const std::filesystem::path file = backbone::find_gguf(options.path);
-  backbone::GgufHeader header = backbone::read_gguf_header(file);
   backbone::ensure_runtime();
+  const std::filesystem::path file = tensor::find_gguf(options.path);
+  backbone::ModelFacts facts;
+  {  // the map goes before libllama makes its own
+    const tensor::Checkpoint checkpoint = backbone::open_model_file(file);
+    facts = backbone::read_model_facts(checkpoint.metadata(), file.string());
+    backbone::check_loadable(checkpoint.metadata(), facts, file.string());
+  }
   ggml_backend_dev_t device = tensor::find_device(options.device);
   const bool on_cpu = ggml_backend_dev_type(device) == GGML_BACKEND_DEVICE_TYPE_CPU;
   std::array<ggml_backend_dev_t, 2> devices{on_cpu ? nullptr : device, nullptr};
@@ -149,22 +169,23 @@ std::shared_ptr<const Trunk> load_trunk(const TrunkOptions& options) {
   if (!model)
     throw Error(ErrorCode::weights, file.string(),
                 fmt::format("libllama cannot load this model (architecture {}); see the log with MORPH_LOG=debug",
-                            header.architecture));
-  return std::make_shared<const backbone::LlamaTrunk>(std::move(model), std::move(header), options.device);
+                            facts.architecture));
+  return std::make_shared<const backbone::LlamaTrunk>(std::move(model), std::move(facts), file, options.device);
 }
 
 Estimate estimate_trunk(const TrunkOptions& options, const SessionOptions& session) {
-  const std::filesystem::path file = backbone::find_gguf(options.path);
-  const backbone::GgufHeader header = backbone::read_gguf_header(file);
+  const std::filesystem::path file = tensor::find_gguf(options.path);
+  const tensor::Checkpoint checkpoint = backbone::open_model_file(file);
+  const backbone::ModelFacts facts = backbone::read_model_facts(checkpoint.metadata(), file.string());
   Estimate estimate;
-  estimate.weights = header.file_bytes;
+  estimate.weights = checkpoint.file_bytes();
   estimate.weights_key = trunk_key(options);
-  estimate.session = backbone::cache_bytes(header, session);
+  estimate.session = backbone::cache_bytes(facts, session);
   // Compute buffers: logits of the outputs, and about eight activations of four model widths per position of a batch
   // (an upper bound by shapes; not measured).
   const auto n_batch = static_cast<std::uint64_t>(std::min(session.n_batch, session.n_ctx));
-  estimate.scratch = static_cast<std::uint64_t>(session.max_outputs) * static_cast<std::uint64_t>(header.n_vocab) * 8 +
-                     n_batch * static_cast<std::uint64_t>(header.d_model) * 4 * 8 * 4;
+  estimate.scratch = static_cast<std::uint64_t>(session.max_outputs) * static_cast<std::uint64_t>(facts.n_vocab) * 8 +
+                     n_batch * static_cast<std::uint64_t>(facts.d_model) * 4 * 8 * 4;
   estimate.runtime = 24u << 20;
   estimate.runtime_key = "ggml";
   return estimate;

@@ -2,19 +2,20 @@
 #pragma once
 
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
 #include "chat/chat_template.h"
-#include "llama/gguf_header.h"
 #include "llama/handles.h"
+#include "llama/model_file.h"
 #include "morph/trunk.h"
 
 namespace morph::backbone {
 
 class LlamaTrunk final : public Trunk, public std::enable_shared_from_this<LlamaTrunk> {
  public:
-  LlamaTrunk(ModelHandle model, GgufHeader header, std::string device);
+  LlamaTrunk(ModelHandle model, ModelFacts facts, std::filesystem::path file, std::string device);
 
   const TrunkInfo& info() const override { return info_; }
   std::vector<Token> tokenise(std::string_view utf8, bool parse_special, bool add_special) const override;
@@ -28,17 +29,20 @@ class LlamaTrunk final : public Trunk, public std::enable_shared_from_this<Llama
   std::unique_ptr<Sampler> make_sampler(const SamplerOptions& options) const override;
 
   llama_model* model() const { return model_.get(); }
-  const GgufHeader& header() const { return header_; }
+  const ModelFacts& facts() const { return facts_; }
   const std::string& device() const { return device_; }
 
  private:
   ModelHandle model_;
   const llama_vocab* vocab_ = nullptr;
-  GgufHeader header_;
+  ModelFacts facts_;
   std::string device_;
   TrunkInfo info_;
   std::unique_ptr<const ChatTemplate> template_;
+  bool has_tokeniser_ = false;
   std::vector<std::string> control_texts_;  ///< spellings of control tokens, longest first
+  mutable std::once_flag opened_;           ///< guards file_, which embed() opens when it is first asked
+  mutable std::unique_ptr<const tensor::Checkpoint> file_;
 };
 
 /// llama_sampler.cpp

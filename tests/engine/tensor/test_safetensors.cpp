@@ -7,6 +7,7 @@
 
 #include "engine/tensor/safetensors_bytes.h"
 #include "morph/error.h"
+#include "tensor/weights/checkpoint.h"
 #include "tensor/weights/name_table.h"
 #include "tensor/weights/safetensors.h"
 #include "tensor/weights/weight_set.h"
