@@ -4,6 +4,7 @@
 #include <fstream>
 #include <iterator>
 
+#include "base/output_file.h"
 #include "exec/step_error.h"
 #include "exec/wire.h"
 
@@ -192,28 +193,19 @@ std::vector<std::byte> save_run(const RunGraph& graph) {
       writer.bytes(frame);
     }
   }
-  std::vector<std::byte> file;
-  wire::Writer head(file);
+  return body;
+}
+
+void write_checkpoint(const std::filesystem::path& file, std::span<const std::byte> body) {
+  std::vector<std::byte> bytes;
+  wire::Writer head(bytes);
   for (std::size_t i = 0; i < kMagicBytes; ++i) head.u8(static_cast<std::uint8_t>(kMagic[i]));
   head.u32(kVersion);
   head.u32(wire::crc32(body));
-  file.insert(file.end(), body.begin(), body.end());
-  return file;
-}
-
-void write_checkpoint(const std::filesystem::path& file, std::span<const std::byte> bytes) {
-  std::filesystem::path part = file;
-  part += ".part";
-  {
-    std::ofstream stream(part, std::ios::binary | std::ios::trunc);
-    stream.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
-    stream.flush();
-    if (!stream) throw Error(ErrorCode::resource, file.string(), "the checkpoint cannot be written; is the disk full?");
-  }
-  std::error_code failed;
-  std::filesystem::rename(part, file, failed);
-  if (failed)
-    throw Error(ErrorCode::resource, file.string(), "the checkpoint cannot be put in place: " + failed.message());
+  OutputFile out(file);
+  out.write(bytes);
+  out.write(body);
+  out.finish();
 }
 
 void restore_run(RunGraph& graph, const std::filesystem::path& file, const Registry* registry) {

@@ -13,10 +13,12 @@
 
 namespace morph::exec {
 
-/// Lock held, nothing running. Throws Error{pipeline} naming every stage that cannot be saved.
+/// All that follows the checksum. Lock held, nothing running: no other run goes on meanwhile, so only what must be
+/// taken at one moment is done here. Throws Error{pipeline} naming every stage that cannot be saved.
 std::vector<std::byte> save_run(const RunGraph& graph);
-/// Writes beside the file first, then renames. Throws Error{resource}.
-void write_checkpoint(const std::filesystem::path& file, std::span<const std::byte> bytes);
+/// Adds the head and writes the file (see OutputFile). Lock not held. Throws Error{config} when the folder cannot be
+/// written to, Error{resource} when the disk is full.
+void write_checkpoint(const std::filesystem::path& file, std::span<const std::byte> body);
 /// Opens states and fills queues of a new graph. Throws Error{format} for damaged bytes, Error{pipeline} when the file
 /// belongs to another pipeline, Error{config} without a registry (payload decoders).
 void restore_run(RunGraph& graph, const std::filesystem::path& file, const Registry* registry);

@@ -166,14 +166,14 @@ void RunImpl::resume() {
 }
 
 void RunImpl::checkpoint(const std::filesystem::path& file) {
-  std::vector<std::byte> bytes;
+  std::vector<std::byte> body;
   {
     const std::lock_guard lock(core_->mutex());
     if (!graph_->paused || graph_->n_running > 0 || graph_->over())
       throw Error(ErrorCode::pipeline, graph_->plan->name, "only a paused run can be saved; call pause() first");
-    bytes = save_run(*graph_);
+    body = save_run(*graph_);
   }
-  write_checkpoint(file, bytes);
+  write_checkpoint(file, body);
 }
 
 void RunImpl::wait() {

@@ -8,6 +8,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <thread>
 
 #include "exec/executors.h"
 #include "exec/trace.h"
@@ -292,4 +293,30 @@ TEST_CASE("stages that cannot be saved are named", "[unit]") {
     CHECK(std::string(error.what()).find("sum (sum)") != std::string::npos);
     CHECK(std::string(error.what()).find("count") == std::string::npos);
   }
+}
+
+TEST_CASE("a checkpoint is one whole file and touches no other", "[unit]") {
+  const auto folder = temporary("checkpoints");
+  std::filesystem::create_directories(folder);
+  const auto file = folder / "run.ckpt";
+  std::ofstream(folder / "run.ckpt.part") << "somebody's";
+  const PlanBuilder plan = summing_plan();
+  exec::Executors executors({});
+  auto run = executors.create(plan.plan(), plan.stages(), {});
+  run->start();
+  run->pause();
+  std::vector<std::thread> savers;
+  for (int i = 0; i < 4; ++i)
+    savers.emplace_back([&] {
+      for (int k = 0; k < 20; ++k) run->checkpoint(file);
+    });
+  for (std::thread& saver : savers) saver.join();
+  CHECK_NOTHROW(exec::read_checkpoint_header(file));
+  CHECK(slurp(folder / "run.ckpt.part") == "somebody's");
+  CHECK(std::distance(std::filesystem::directory_iterator(folder), {}) == 2);
+  CHECK_THROWS_AS(run->checkpoint(folder), Error);  // a folder has that name
+  CHECK_THROWS_AS(run->checkpoint(folder / "none" / "run.ckpt"), Error);
+  CHECK(std::distance(std::filesystem::directory_iterator(folder), {}) == 2);
+  CHECK(run->state() == RunState::paused);
+  std::filesystem::remove_all(folder);
 }
