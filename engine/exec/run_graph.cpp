@@ -143,16 +143,24 @@ std::shared_ptr<RunGraph> make_run_graph(std::shared_ptr<const Plan> plan,
   return graph;
 }
 
-void open_states(RunGraph& graph) {
-  for (auto& node : graph.nodes) {
-    if (!node->stage || node->state) continue;
+std::vector<GraphNode*> nodes_to_open(RunGraph& graph) {
+  std::vector<GraphNode*> nodes;
+  for (auto& node : graph.nodes)
+    if (node->stage && !node->state && node->phase != NodePhase::done) nodes.push_back(node.get());
+  return nodes;
+}
+
+std::vector<std::unique_ptr<StageState>> open_states(const std::vector<GraphNode*>& nodes) {
+  std::vector<std::unique_ptr<StageState>> states;
+  for (const GraphNode* node : nodes) {
     try {
-      node->state = node->stage->open(OpenContext{node->io.run_seed, node->where});
-    } catch (...) {
+      states.push_back(node->stage->open(OpenContext{node->io.run_seed, node->where}));
+    } catch (...) {  // an edge: what a stage threw, with its place
       throw Error(*current_error(node->where));
     }
-    if (!node->state) throw Error(ErrorCode::internal, node->where, "the stage opened no state");
+    if (!states.back()) throw Error(ErrorCode::internal, node->where, "the stage opened no state");
   }
+  return states;
 }
 
 }  // namespace morph::exec

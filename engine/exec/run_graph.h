@@ -95,7 +95,10 @@ std::uint64_t stage_seed(std::uint64_t run_seed, std::string_view node_name);
 /// Nodes, links and topology of a plan; states are not opened yet. Throws Error{internal} when `stages` does not fit.
 std::shared_ptr<RunGraph> make_run_graph(std::shared_ptr<const Plan> plan,
                                          std::vector<std::shared_ptr<const Stage>> stages, RunOptions options);
-/// Opens a state for every stage that has none. Throws Error with where = "pipeline/stage".
-void open_states(RunGraph& graph);
+/// The nodes that need a state before the run starts: stages that have none and are not done (a resumed run's may be).
+std::vector<GraphNode*> nodes_to_open(RunGraph& graph);
+/// A state for each, in order; changes no node, so that the run can be cancelled meanwhile. Throws Error with where =
+/// "pipeline/stage".
+std::vector<std::unique_ptr<StageState>> open_states(const std::vector<GraphNode*>& nodes);
 
 }  // namespace morph::exec

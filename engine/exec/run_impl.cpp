@@ -49,16 +49,19 @@ void RunImpl::wait_until_quiescent(std::unique_lock<std::mutex>& lock) {
 }
 
 void RunImpl::start() {
+  std::vector<GraphNode*> nodes;
   {
     const std::lock_guard lock(core_->mutex());
     if (graph_->state == RunState::cancelled && !starting_) return;
     if (graph_->state != RunState::idle || starting_)
       throw Error(ErrorCode::config, graph_->plan->name, "the run was started already; create another one");
     starting_ = true;
+    nodes = nodes_to_open(*graph_);
   }
+  std::vector<std::unique_ptr<StageState>> states;  // those that come too late go after the lock
   std::shared_ptr<const Error> failed;
   try {
-    open_states(*graph_);
+    states = open_states(nodes);
   } catch (...) {
     failed = current_error(graph_->plan->name);
   }
@@ -70,10 +73,8 @@ void RunImpl::start() {
     core_->dispatch();
     throw Error(*failed);
   }
-  if (graph_->over()) {  // cancelled meanwhile
-    for (auto& node : graph_->nodes) node->state.reset();
-    return;
-  }
+  if (graph_->over()) return;  // cancelled meanwhile
+  for (std::size_t i = 0; i < nodes.size(); ++i) nodes[i]->state = std::move(states[i]);
   core_->start(graph_);
 }
 
@@ -124,9 +125,9 @@ void RunImpl::end_input(const std::string& input) {
 
 std::optional<Packet> RunImpl::read(const std::string& output, std::chrono::milliseconds timeout) {
   GraphNode& node = endpoint(output, false);
-  // A wait longer than a year overflows some clocks.
-  const auto deadline =
-      std::chrono::steady_clock::now() + std::min(timeout, std::chrono::milliseconds(1000LL * 86400 * 365));
+  // A wait longer than a year overflows some clocks, and so does one far in the past.
+  constexpr std::chrono::milliseconds kYear(1000LL * 86400 * 365);
+  const auto deadline = std::chrono::steady_clock::now() + std::clamp(timeout, std::chrono::milliseconds(0), kYear);
   std::unique_lock lock(core_->mutex());
   for (;;) {
     std::optional<Packet> packet = core_->scheduler().read(graph_, node, core_->now());

@@ -23,7 +23,9 @@ struct Driver {
 
   std::shared_ptr<exec::RunGraph> make(const PlanBuilder& builder, RunOptions options = {}) {
     auto graph = exec::make_run_graph(builder.plan(), builder.stages(), std::move(options));
-    exec::open_states(*graph);
+    const auto nodes = exec::nodes_to_open(*graph);
+    auto states = exec::open_states(nodes);
+    for (std::size_t i = 0; i < nodes.size(); ++i) nodes[i]->state = std::move(states[i]);
     graphs.push_back(graph);
     return graph;
   }

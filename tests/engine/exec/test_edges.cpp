@@ -279,6 +279,46 @@ TEST_CASE("a paused run goes on from its checkpoint in other executors with the 
   CHECK_THROWS_AS(exec::read_checkpoint_header(file), Error);
 }
 
+TEST_CASE("a stage that was done when the run was saved is not opened again", "[unit]") {
+  class Once final : public Stage {
+   public:
+    std::unique_ptr<StageState> open(const OpenContext&) const override {
+      ++n_opened;
+      return std::make_unique<StubState>();
+    }
+    void step(std::span<StepItem> items) const override {
+      for (StepItem& item : items) item.status = StepStatus::done;
+    }
+    mutable std::atomic<int> n_opened{0};
+  };
+  Registry registry;
+  builtin::register_payloads(registry);
+  exec::ExecutorsOptions with_registry;
+  with_registry.registry = &registry;
+  auto once = std::make_shared<Once>();
+  PlanBuilder plan;
+  plan.add("once", stub_spec("once", 0, 0), once);
+  const int in = plan.feed("in");
+  const int out = plan.read("out");
+  plan.link(in, 0, out, 0);
+  const auto file = temporary("done.ckpt");
+  exec::Executors executors(with_registry);
+  {
+    auto run = executors.create(plan.plan(), plan.stages(), {});
+    run->start();
+    while (run->metrics().at("once").steps == 0) std::this_thread::yield();
+    run->pause();
+    run->checkpoint(file);
+  }
+  CHECK(once->n_opened == 1);
+  auto run = executors.resume(plan.plan(), plan.stages(), file, {});
+  run->start();
+  run->end_input("in");
+  run->wait();
+  CHECK(once->n_opened == 1);
+  std::filesystem::remove(file);
+}
+
 TEST_CASE("stages that cannot be saved are named", "[unit]") {
   const PlanBuilder plan = summing_plan(false);
   exec::Executors executors({});

@@ -350,6 +350,60 @@ TEST_CASE("a stage that cannot open its state fails the run at start", "[unit]")
   CHECK_THROWS_AS(run->wait(), Error);
 }
 
+TEST_CASE("a run cancelled while its states open never steps, and they all go", "[unit]") {
+  // Relaxed atomics order nothing, so that the thread sanitizer sees whatever else the two threads share.
+  struct Shared {
+    std::atomic<bool> opening{false}, go_on{false};
+  };
+  class Slow final : public Stage {
+   public:
+    explicit Slow(std::shared_ptr<Shared> shared, std::shared_ptr<std::atomic<int>> alive)
+        : shared_(std::move(shared)), alive_(std::move(alive)) {}
+    std::unique_ptr<StageState> open(const OpenContext&) const override {
+      shared_->opening.store(true, std::memory_order_relaxed);
+      while (!shared_->go_on.load(std::memory_order_relaxed)) std::this_thread::yield();
+      auto state = std::make_unique<StubState>();
+      ++*alive_;
+      state->alive = alive_;
+      return state;
+    }
+    void step(std::span<StepItem> items) const override { FAIL("stepped " << items.size()); }
+
+   private:
+    std::shared_ptr<Shared> shared_;
+    std::shared_ptr<std::atomic<int>> alive_;
+  };
+  auto shared = std::make_shared<Shared>();
+  auto alive = std::make_shared<std::atomic<int>>(0);
+  PlanBuilder plan;
+  const int a = plan.add("first", stub_spec("first", 0, 1), std::make_shared<Slow>(shared, alive));
+  const int b = plan.add("second", stub_spec("second", 1, 0), std::make_shared<Slow>(shared, alive));
+  plan.link(a, 0, b, 0);
+  exec::Executors executors({});
+  auto run = executors.create(plan.plan(), plan.stages(), {});
+  std::thread starter([&] { run->start(); });
+  while (!shared->opening.load(std::memory_order_relaxed)) std::this_thread::yield();
+  run->cancel();
+  CHECK(run->state() == RunState::cancelled);
+  shared->go_on.store(true, std::memory_order_relaxed);
+  starter.join();
+  CHECK(alive->load() == 0);
+  CHECK_THROWS_AS(run->wait(), Error);
+}
+
+TEST_CASE("a read with a time long past or far off is no accident", "[unit]") {
+  PlanBuilder plan;
+  const int in = plan.feed("in");
+  const int out = plan.read("out");
+  plan.link(in, 0, out, 0);
+  exec::Executors executors({});
+  auto run = executors.create(plan.plan(), plan.stages(), {});
+  run->start();
+  CHECK_FALSE(run->read("out", std::chrono::milliseconds::min()));
+  run->end_input("in");
+  CHECK(run->read("out", std::chrono::milliseconds::max())->kind == PacketKind::end);
+}
+
 TEST_CASE("stages that do not fit the plan are refused", "[unit]") {
   PlanBuilder plan;
   plan.add("a", stub_spec("a", 0, 1), counting_stage(1));
