@@ -2,6 +2,7 @@
 #include "exec/run_impl.h"
 
 #include <algorithm>
+#include <span>
 #include <utility>
 
 #include "exec/checkpoint.h"
@@ -60,12 +61,15 @@ void RunImpl::start() {
   }
   std::vector<std::unique_ptr<StageState>> states;  // those that come too late go after the lock
   std::shared_ptr<const Error> failed;
+  std::unique_ptr<OutputFile> trace;
   try {
+    if (graph_->trace) trace = std::make_unique<OutputFile>(graph_->options.trace);
     states = open_states(nodes);
   } catch (...) {
     failed = current_error(graph_->plan->name);
   }
   const std::lock_guard lock(core_->mutex());
+  trace_file_ = std::move(trace);
   started_ = core_->now();
   graph_->signals->clock = [core = core_.get(), started = started_] { return core->now() - started; };
   if (failed) {
@@ -184,22 +188,31 @@ void RunImpl::wait() {
       throw Error(ErrorCode::config, graph_->plan->name, "the run was not started; call start() first");
     wait_until_quiescent(lock);
   }
-  write_trace();
+  std::shared_ptr<const Error> no_trace;
+  try {
+    write_trace();
+  } catch (const Error& error) {
+    no_trace = std::make_shared<const Error>(error);
+  }
   const std::lock_guard lock(core_->mutex());
+  if (no_trace && graph_->state == RunState::finished) throw Error(*no_trace);  // else the run's own end matters more
+  if (no_trace) log(LogLevel::warning, "exec/trace", no_trace->what());
   if (graph_->state == RunState::failed) throw Error(*graph_->error);
   if (graph_->state == RunState::cancelled)
     throw Error(ErrorCode::cancelled, graph_->plan->name, "the run was cancelled");
 }
 
 void RunImpl::write_trace() {
+  std::unique_ptr<OutputFile> file;
   std::string json;
   {
     const std::lock_guard lock(core_->mutex());
-    if (!graph_->trace || trace_written_) return;
-    trace_written_ = true;
+    if (!trace_file_) return;
+    file = std::move(trace_file_);
     json = graph_->trace->to_json();
   }
-  TraceLog::write(graph_->options.trace, json);
+  file->write(std::as_bytes(std::span(json)));
+  file->finish();
 }
 
 RunState RunImpl::state() const {

@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "base/output_file.h"
 #include "exec/executor.h"
 
 namespace morph::exec {
@@ -32,13 +33,15 @@ class RunImpl final : public Run {
  private:
   GraphNode& endpoint(const std::string& name, bool feed) const;
   void wait_until_quiescent(std::unique_lock<std::mutex>& lock);
+  /// Once, when the run was traced; the lock is not held. Throws what OutputFile does.
   void write_trace();
 
   std::shared_ptr<Executors::Core> core_;
   std::shared_ptr<RunGraph> graph_;
   std::condition_variable changed_;
   StreamTime started_{0};
-  bool starting_ = false, trace_written_ = false;
+  std::unique_ptr<OutputFile> trace_file_;  ///< from start() until the trace is in it
+  bool starting_ = false;
 };
 
 }  // namespace morph::exec

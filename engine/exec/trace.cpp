@@ -2,12 +2,9 @@
 #include "exec/trace.h"
 
 #include <cstdio>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <utility>
-
-#include "morph/error.h"
 
 namespace morph::exec {
 
@@ -89,13 +86,6 @@ std::string TraceLog::to_json() const {
     }
   }
   return out + "\n]}\n";
-}
-
-void TraceLog::write(const std::filesystem::path& file, const std::string& json) {
-  std::ofstream stream(file, std::ios::binary | std::ios::trunc);
-  stream << json;
-  stream.flush();
-  if (!stream) throw Error(ErrorCode::resource, file.string(), "the trace cannot be written; give another path");
 }
 
 }  // namespace morph::exec

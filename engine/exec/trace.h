@@ -4,7 +4,6 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <map>
 #include <string>
 #include <string_view>
@@ -27,8 +26,6 @@ class TraceLog {
 
   std::size_t size() const { return events_.size(); }
   std::string to_json() const;
-  /// Throws Error{resource} when the file cannot be written.
-  static void write(const std::filesystem::path& file, const std::string& json);
 
  private:
   enum class Kind : std::uint8_t { slice, counter, instant };

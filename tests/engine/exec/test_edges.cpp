@@ -173,16 +173,39 @@ TEST_CASE("a trace keeps no more than its limit and says what it lost", "[unit]"
   CHECK(nlohmann::json::parse(log.to_json()).at("otherData").at("lost_events") == 3);
 }
 
-TEST_CASE("a trace that cannot be written is an error of wait()", "[unit]") {
-  PlanBuilder plan;
-  plan.add("a", stub_spec("a", 0, 0),
-           std::make_shared<StubStage>([](StubState&, StageIo&) { return StepStatus::done; }));
+TEST_CASE("a trace that cannot be written is known before the run starts, and a trace is whole or not there",
+          "[unit]") {
+  PlanBuilder plan("pipe");
+  plan.add("a", stub_spec("a", 0, 0), std::make_shared<StubStage>([](StubState&, StageIo&) -> StepStatus {
+             throw Error(ErrorCode::format, "", "bad");
+           }));
   exec::Executors executors({});
   RunOptions options;
   options.trace = temporary("no-such-folder") / "trace.json";
+  {
+    auto run = executors.create(plan.plan(), plan.stages(), options);
+    try {
+      run->start();
+      FAIL("start() must throw");
+    } catch (const Error& error) {
+      CHECK(error.code() == ErrorCode::config);
+      CHECK(std::string(error.what()).find(options.trace.string()) != std::string::npos);
+    }
+    CHECK(run->state() == RunState::failed);
+  }
+  // The folder goes while the run is under way: what the stage threw still matters more.
+  std::filesystem::create_directories(options.trace.parent_path());
   auto run = executors.create(plan.plan(), plan.stages(), options);
   run->start();
-  CHECK_THROWS_AS(run->wait(), Error);
+  CHECK_FALSE(std::filesystem::exists(options.trace));
+  std::filesystem::remove_all(options.trace.parent_path());
+  try {
+    run->wait();
+    FAIL("wait() must throw");
+  } catch (const Error& error) {
+    CHECK(error.where() == "pipe/a");
+    CHECK(error.code() == ErrorCode::format);
+  }
 }
 
 namespace {
