@@ -1,5 +1,5 @@
-// See output_file.h.
-#include "base/output_file.h"
+// See morph/output_file.h.
+#include "morph/output_file.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>

@@ -4,9 +4,9 @@
 #include <fstream>
 #include <iterator>
 
-#include "base/output_file.h"
 #include "exec/step_error.h"
 #include "exec/wire.h"
+#include "morph/output_file.h"
 
 namespace morph::exec {
 

@@ -5,8 +5,8 @@
 #include <memory>
 #include <string>
 
-#include "base/output_file.h"
 #include "exec/executor.h"
+#include "morph/output_file.h"
 
 namespace morph::exec {
 

@@ -6,12 +6,13 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <fstream>
+#include <span>
 
 #include "by_products.h"
 #include "console.h"
 #include "inputs.h"
 #include "interrupts.h"
+#include "morph/output_file.h"
 #include "provenance.h"
 
 namespace morph::command {
@@ -73,17 +74,14 @@ nlohmann::json attach_provenance(const Engine& engine, const Plan& plan, Compile
 /// Puts the record beside an output whose container could not take it (plain text, raw samples).
 void keep_provenance(const std::string& path, const nlohmann::json& record) {
   const std::string beside = path + ".provenance.json";
-  std::filesystem::remove(beside);  // of an older output
+  std::error_code failed;
+  std::filesystem::remove(beside, failed);  // of an older output
+  if (failed) throw Error(ErrorCode::config, beside, "an older output's record cannot be removed: " + failed.message());
   if (read_provenance(path)) return;
-  std::ofstream out(beside + ".part");
-  out << record.dump(2) << '\n';
-  out.close();
-  if (!out) {
-    std::error_code ignored;
-    std::filesystem::remove(beside + ".part", ignored);
-    throw Error(ErrorCode::resource, beside, "cannot be written");
-  }
-  std::filesystem::rename(beside + ".part", beside);
+  const std::string text = record.dump(2) + '\n';
+  OutputFile out(beside);
+  out.write(std::as_bytes(std::span(text)));
+  out.finish();
 }
 
 Outcome execute_or_throw(Engine& engine, const Pipeline& pipeline, CompileOptions compile,

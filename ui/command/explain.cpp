@@ -4,12 +4,13 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <array>
-#include <fstream>
+#include <cstdio>
 #include <memory>
+#include <span>
 
 #include "console.h"
 #include "inputs.h"
+#include "morph/output_file.h"
 #include "options.h"
 #include "subcommands.h"
 
@@ -23,52 +24,35 @@ struct ExplainOptions {
   std::string to;
 };
 
-/// The whole file by rename, or Error{resource} and nothing.
-void take_name(const std::string& temporary, const std::string& file) {
-  std::error_code failed, ignored;
-  std::filesystem::rename(temporary, file, failed);
-  if (!failed) return;
-  std::filesystem::remove(temporary, ignored);
-  throw Error(ErrorCode::resource, file, "cannot be written: " + failed.message());
-}
-
 void write(const std::string& text, const std::string& file) {
-  const std::string temporary = file + ".part";
-  std::ofstream out(temporary);
-  out << text;
-  out.close();
-  if (!out) {
-    std::error_code ignored;
-    std::filesystem::remove(temporary, ignored);
-    throw Error(ErrorCode::resource, file, "cannot be written");
-  }
-  take_name(temporary, file);
+  OutputFile out(file);
+  out.write(std::as_bytes(std::span(text)));
+  out.finish();
 }
 
-/// Runs Graphviz' `dot -T<kind>` on `graph` into `file` (whole, by rename).
+/// Runs Graphviz' `dot -T<kind>` on `graph` into `file`.
 void draw(const std::string& graph, const std::string& kind, const std::string& file) {
-  const std::string temporary = file + ".part";
-  const std::string source = file + ".dot.part";
-  write(graph, source);
+  OutputFile out(file);
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> source(std::tmpfile(), std::fclose);
+  if (!source || std::fputs(graph.c_str(), source.get()) < 0 || std::fflush(source.get()) != 0)
+    throw Error(ErrorCode::resource, file, "the graph cannot be kept for `dot` in a temporary file; is the disk full?");
+  std::rewind(source.get());
   const std::string type = "-T" + kind;
   const pid_t child = fork();
   if (child < 0) throw Error(ErrorCode::resource, "dot", "cannot start a process");
   if (child == 0) {
-    execlp("dot", "dot", type.c_str(), "-o", temporary.c_str(), source.c_str(), static_cast<char*>(nullptr));
+    if (dup2(fileno(source.get()), STDIN_FILENO) >= 0 && dup2(out.descriptor(), STDOUT_FILENO) >= 0)
+      execlp("dot", "dot", type.c_str(), static_cast<char*>(nullptr));
     _exit(127);
   }
   int status = 0;
   waitpid(child, &status, 0);
-  std::filesystem::remove(source);
-  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-    std::error_code ignored;
-    std::filesystem::remove(temporary, ignored);
+  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
     throw Error(ErrorCode::config, file,
                 WIFEXITED(status) && WEXITSTATUS(status) == 127
                     ? "drawing needs Graphviz' `dot`, which is not installed: apt-get install graphviz"
                     : "`dot` could not draw the graph");
-  }
-  take_name(temporary, file);
+  out.finish();
 }
 
 int explain(const ExplainOptions& options) {

@@ -2,6 +2,9 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
 #include <exception>
 #include <filesystem>
 #include <string_view>
@@ -36,10 +39,8 @@ bool wants_json(int argc, char** argv) {
   return false;
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
-  morph::command::block_interrupts();
+/// Declares every subcommand, runs the one asked for and prints what it threw. Returns the exit code.
+int run(int argc, char** argv) {
   CLI::App app(kDescription, "morph");
   app.set_version_flag("--version", "morph " + morph::command::version());
   app.get_formatter()->column_width(34);
@@ -64,6 +65,7 @@ int main(int argc, char** argv) {
         morph::Error(morph::ErrorCode::resource, error.path1().string(), error.code().message()),
         wants_json(argc, argv));
   } catch (const std::exception& error) {
+    if (std::ferror(stdout) != 0) return 0;  // main() says so
     return morph::command::report_error(
         morph::Error(morph::ErrorCode::internal, "morph", std::string(error.what()) + " (please report this)"),
         wants_json(argc, argv));
@@ -73,4 +75,18 @@ int main(int argc, char** argv) {
     return argc > 1 ? morph::exit_code(morph::ErrorCode::config) : 0;
   }
   return result.exit_code;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  morph::command::block_interrupts();
+  const int code = run(argc, argv);
+  errno = 0;
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;
+  const std::string why = errno == 0 ? "" : std::string(" (") + std::strerror(errno) + ")";
+  return morph::command::report_error(
+      morph::Error(morph::ErrorCode::resource, "standard output",
+                   "not all of the result could be written" + why + "; is the disk full, or did the reader go?"),
+      false);
 }

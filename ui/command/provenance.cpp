@@ -3,13 +3,14 @@
 
 #include <fmt/format.h>
 #include <openssl/evp.h>
-#include <unistd.h>
 
 #include <array>
 #include <fstream>
 #include <memory>
-#include <sstream>
+#include <span>
 
+#include "morph/log.h"
+#include "morph/output_file.h"
 #include "options.h"
 
 namespace morph::command {
@@ -118,11 +119,14 @@ std::string file_sha256(const std::filesystem::path& file, bool remember) {
   const std::string hash = hash_file(file);
   known[key] = hash;
   // A lost update only costs a hash next time, so a plain rename is enough.
-  const std::filesystem::path temporary = store.string() + fmt::format(".{}", ::getpid());
   std::filesystem::create_directories(store.parent_path(), failed);
-  if (std::ofstream out(temporary); out << known.dump(1)) {
-    out.close();
-    std::filesystem::rename(temporary, store, failed);
+  const std::string text = known.dump(1);
+  try {
+    OutputFile out(store);
+    out.write(std::as_bytes(std::span(text)));
+    out.finish();
+  } catch (const Error& error) {
+    log(LogLevel::warning, "command/hashes", fmt::format("{}; it is computed again next time", error.what()));
   }
   return hash;
 }
