@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <system_error>
 #include <utility>
 
 #include "exec/guards.h"
@@ -59,7 +60,11 @@ Executors::Core::Core(ExecutorsOptions options) : options_(std::move(options)) {
       return std::chrono::duration_cast<StreamTime>(std::chrono::steady_clock::now().time_since_epoch());
     };
   }
-  for (int i = 0; i < kLightWorkers; ++i) add_worker(kLightLane, "light " + std::to_string(i));
+}
+
+void Executors::Core::start_workers() {
+  const std::lock_guard lock(mutex_);
+  for (int i = 0; i < kLightWorkers; ++i) add_worker(kLightLane, "light " + std::to_string(i), "executors");
 }
 
 Executors::Core::~Core() { stop(); }
@@ -81,25 +86,48 @@ Executors::Core::Lane& Executors::Core::lane(LaneId id) {
   return *lanes_[id];
 }
 
-void Executors::Core::add_worker(LaneId id, const std::string& name) {
+std::thread Executors::Core::make_thread(const std::string& where, std::function<void()> body) const {
+  try {
+    return options_.make_thread ? options_.make_thread(std::move(body)) : std::thread(std::move(body));
+  } catch (const std::system_error& error) {
+    throw Error(ErrorCode::resource, where,
+                std::string("the system gives no further thread (") + error.what() +
+                    "); let other runs end first, or raise the limit on processes (ulimit -u)");
+  }
+}
+
+void Executors::Core::add_worker(LaneId id, const std::string& name, const std::string& where) {
+  lane(id);
+  workers_.reserve(workers_.size() + 1);  // a thread without a place in the list could not be joined
+  workers_.push_back(make_thread(where, [this, id, name] { work(id, name, nullptr); }));
   lane(id).has_thread = true;
-  workers_.emplace_back([this, id, name] { work(id, name, nullptr); });
 }
 
 void Executors::Core::start(const std::shared_ptr<RunGraph>& graph) {
   scheduler_.start(graph, now());
+  try {
+    add_threads(graph);
+  } catch (const Error& error) {
+    scheduler_.fail(*graph, std::make_shared<const Error>(error), now());
+    dispatch();
+    throw;
+  }
+  dispatch();
+}
+
+void Executors::Core::add_threads(const std::shared_ptr<RunGraph>& graph) {
   for (const auto& node : graph->nodes) {
     if (!node->stage) continue;
     if (node->spec->load == StageLoad::heavy && !lane(node->lane).has_thread)
-      add_worker(node->lane, "heavy " + node->device);
+      add_worker(node->lane, "heavy " + node->device, node->where);
     if (node->spec->load == StageLoad::blocking && node->phase != NodePhase::done) {
       lane(node->lane);
-      blocking_.push_back({graph.get(), std::thread([this, graph, node = node.get(), id = node->lane] {
+      blocking_.reserve(blocking_.size() + 1);
+      blocking_.push_back({graph.get(), make_thread(node->where, [this, graph, node = node.get(), id = node->lane] {
                              work(id, node->where, node);
                            })});
     }
   }
-  dispatch();
 }
 
 void Executors::Core::join_blocking(const RunGraph& graph) {

@@ -18,6 +18,7 @@ namespace morph::exec {
 /// Thread-safe. `mutex()` guards the scheduler and every RunGraph it knows.
 class Executors::Core : public std::enable_shared_from_this<Executors::Core> {
  public:
+  /// Makes no thread yet.
   explicit Core(ExecutorsOptions options);
   ~Core();
 
@@ -29,7 +30,10 @@ class Executors::Core : public std::enable_shared_from_this<Executors::Core> {
 
   /// Wakes the threads of lanes where something became ready. Call with the lock held after changing anything.
   void dispatch();
-  /// Starts the scheduler on the graph and threads for its heavy and blocking lanes. Lock held.
+  /// Makes the light workers. Throws Error{resource} when the system gives no thread; stop() joins those there are.
+  void start_workers();
+  /// Starts the scheduler on the graph and threads for its heavy and blocking lanes. When the system gives no thread
+  /// the run fails with Error{resource}, which is also thrown. Lock held.
   void start(const std::shared_ptr<RunGraph>& graph);
   /// Joins the graph's blocking threads; the run must be quiescent. Lock not held.
   void join_blocking(const RunGraph& graph);
@@ -48,7 +52,9 @@ class Executors::Core : public std::enable_shared_from_this<Executors::Core> {
   };
 
   Lane& lane(LaneId id);
-  void add_worker(LaneId id, const std::string& name);
+  std::thread make_thread(const std::string& where, std::function<void()> body) const;
+  void add_worker(LaneId id, const std::string& name, const std::string& where);
+  void add_threads(const std::shared_ptr<RunGraph>& graph);
   void work(LaneId id, const std::string& name, const GraphNode* only);
   void run_step(std::unique_lock<std::mutex>& lock, Step& step, const std::string& thread_name);
   bool destroy_garbage(std::unique_lock<std::mutex>& lock);

@@ -9,7 +9,9 @@
 
 namespace morph::exec {
 
-Executors::Executors(ExecutorsOptions options) : core_(std::make_shared<Core>(std::move(options))) {}
+Executors::Executors(ExecutorsOptions options) : core_(std::make_shared<Core>(std::move(options))) {
+  core_->start_workers();  // throwing, it leaves those there are to ~Core
+}
 Executors::~Executors() { core_->stop(); }
 int Executors::n_threads() const { return core_->n_threads(); }
 

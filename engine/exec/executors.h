@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "morph/packet.h"
@@ -25,6 +26,8 @@ struct ExecutorsOptions {
   int n_threads = 0;                   ///< budget of a heavy step; 0 = hardware threads
   const Registry* registry = nullptr;  ///< guards and payload decoders; outlives the executors; null: neither
   std::function<StreamTime()> clock;   ///< monotonic time; empty = std::chrono::steady_clock
+  /// Makes a thread or throws std::system_error; empty = std::thread.
+  std::function<std::thread(std::function<void()>)> make_thread{};
 };
 
 /// What a checkpoint file says about the plan it was taken from: enough to compile it again.
@@ -41,6 +44,7 @@ CheckpointHeader read_checkpoint_header(const std::filesystem::path& file);
 /// Thread-safe. Outlives its runs; wakers may outlive it.
 class Executors {
  public:
+  /// Throws Error{resource} when the system gives no thread; those that were made are then joined.
   explicit Executors(ExecutorsOptions options);
   /// Joins all threads. Every run must have been destroyed.
   ~Executors();

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <future>
+#include <system_error>
 #include <thread>
 
 #include "exec/executors.h"
@@ -402,6 +403,68 @@ TEST_CASE("a read with a time long past or far off is no accident", "[unit]") {
   CHECK_FALSE(run->read("out", std::chrono::milliseconds::min()));
   run->end_input("in");
   CHECK(run->read("out", std::chrono::milliseconds::max())->kind == PacketKind::end);
+}
+
+TEST_CASE("threads that cannot be made are a named error, and those that were are joined", "[unit]") {
+  std::atomic<int> n_left{0}, n_alive{0};
+  exec::ExecutorsOptions options;
+  options.make_thread = [&](std::function<void()> body) {
+    if (n_left-- <= 0) throw std::system_error(std::make_error_code(std::errc::resource_unavailable_try_again));
+    ++n_alive;
+    return std::thread([&n_alive, body = std::move(body)] {
+      body();
+      --n_alive;
+    });
+  };
+  for (int n = 0; n < 2; ++n) {  // there are two light workers
+    n_left = n;
+    try {
+      exec::Executors executors(options);
+      FAIL("the constructor must throw");
+    } catch (const Error& error) {
+      CHECK(error.code() == ErrorCode::resource);
+      CHECK(std::string(error.what()).find("no further thread") != std::string::npos);
+    }
+    CHECK(n_alive == 0);
+  }
+  n_left = 2;
+  exec::Executors executors(options);
+  auto alive = std::make_shared<std::atomic<int>>(0);
+  auto stage = mapping_stage(identity);
+  stage->alive = alive;
+  PlanBuilder plan("pipe");
+  const int in = plan.feed("in");
+  const int a = plan.add("first", stub_spec("first", 1, 1, StageLoad::blocking), stage);
+  const int b = plan.add("heavy", stub_spec("heavy", 1, 1, StageLoad::heavy), stage);
+  const int c = plan.add("last", stub_spec("last", 1, 1, StageLoad::blocking), stage);
+  const int out = plan.read("out");
+  plan.link(in, 0, a, 0).link(a, 0, b, 0).link(b, 0, c, 0).link(c, 0, out, 0);
+  const char* const missing[] = {"pipe/first", "pipe/heavy", "pipe/last"};
+  for (int n = 0; n < 3; ++n) {
+    n_left = n;
+    auto run = executors.create(plan.plan(), plan.stages(), {});
+    try {
+      run->start();
+      FAIL("start() must throw");
+    } catch (const Error& error) {
+      CHECK(error.code() == ErrorCode::resource);
+      CHECK(error.where() == missing[n]);
+    }
+    CHECK(run->state() == RunState::failed);
+    CHECK_FALSE(run->feed("in", number(1)));
+    CHECK_THROWS_AS(run->wait(), Error);
+    run.reset();
+    CHECK(alive->load() == 0);
+    CHECK(n_alive == (n < 2 ? 2 : 3));  // the device's worker stays
+  }
+  n_left = 2;  // once threads can be made again, runs go well
+  auto run = executors.create(plan.plan(), plan.stages(), {});
+  run->start();
+  run->feed("in", number(7));
+  run->end_input("in");
+  PacketKind last{};
+  CHECK(read_all(*run, "out", last) == std::vector<std::int64_t>{7});
+  run->wait();
 }
 
 TEST_CASE("stages that do not fit the plan are refused", "[unit]") {
