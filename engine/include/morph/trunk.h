@@ -64,8 +64,8 @@ struct SamplerOptions {
 class Sampler {
  public:
   virtual ~Sampler() = default;
-  /// A token for logits [n_vocab]; remembered as if by accept(). Throws Error{internal} when a logit is NaN or all are
-  /// minus infinity (damaged weights or an overflow).
+  /// A token for logits [n_vocab]; remembered as if by accept(). Throws Error{internal} when a logit is NaN or
+  /// plus infinity, or all are minus infinity (damaged weights or an overflow).
   virtual Token sample(std::span<const float> logits) = 0;
   virtual void accept(Token token) = 0;
   /// Back to how it was made, with another seed.
@@ -126,8 +126,9 @@ class TrunkSession {
   /// An empty sequence. Throws Error{resource} when max_sequences are open or memory is short.
   virtual std::unique_ptr<Sequence> open() = 0;
   /// Decodes all items, as few matrix products as possible. Throws Error{resource} when a sequence would outgrow n_ctx
-  /// (before anything is decoded), Error{cancelled} when the abort function said so (sequences are as before),
-  /// Error{config} for inputs that make no sense.
+  /// (before anything is decoded), Error{cancelled} when the abort function said so, Error{config} for inputs that make
+  /// no sense, and what the abort function throws. After any of them the sequences are as before (empty where the
+  /// family's state cannot be rolled back).
   virtual void decode(std::span<DecodeItem> items) = 0;
   /// Asked between parts of a decode; true ends it. May be empty.
   virtual void set_abort(std::function<bool()> abort) = 0;
@@ -152,6 +153,7 @@ class Trunk : public Model {
   /// The text with the spelling of control tokens broken up, so that a user cannot close his own message.
   virtual std::string neutralise(std::string_view utf8) const = 0;
   virtual std::shared_ptr<TrunkSession> open_session(const SessionOptions& options) const = 0;
+  /// Throws Error{config} naming the option that is out of its range.
   virtual std::unique_ptr<Sampler> make_sampler(const SamplerOptions& options) const = 0;
 };
 
@@ -192,7 +194,8 @@ class Conversation {
   void clear() { messages_.clear(); }
 
   /// Prompt of all messages, and `user` as the newest when it is not empty, with the assistant's turn opened. Drops
-  /// the oldest turns for good when it would not fit; throws Error{resource} when even the newest does not.
+  /// the oldest turns for good when it would not fit; throws Error{resource}, and drops none, when even the newest does
+  /// not.
   std::vector<Token> prompt(const std::string& user);
   /// Rolls the cache back to what it shares with `tokens` and returns the tokens still to be decoded (at least the
   /// last one).

@@ -43,8 +43,9 @@ std::vector<Token> Conversation::render(const std::vector<ChatMessage>& messages
 }
 
 std::vector<Token> Conversation::prompt(const std::string& user) {
+  std::vector<ChatMessage> kept = messages_;  // what is dropped is dropped only when the rest fits
   for (;;) {
-    std::vector<ChatMessage> messages = messages_;
+    std::vector<ChatMessage> messages = kept;
     if (!user.empty()) {
       if (!messages.empty() && messages.back().role == "user")
         messages.back().content += "\n" + user;
@@ -54,17 +55,20 @@ std::vector<Token> Conversation::prompt(const std::string& user) {
     std::vector<Token> tokens = render(messages);
     const auto n_ctx = static_cast<std::size_t>(session_->options().n_ctx);
     const auto reserve = static_cast<std::size_t>(std::max(options_.reserve, 1));
-    if (tokens.size() + reserve <= n_ctx) return tokens;
+    if (tokens.size() + reserve <= n_ctx) {
+      messages_ = std::move(kept);
+      return tokens;
+    }
     // The oldest turn: up to the next user message.
     std::size_t n_drop = 1;
-    while (n_drop < messages_.size() && messages_[n_drop].role != "user") ++n_drop;
-    const bool newest = user.empty() ? n_drop >= messages_.size() : messages_.empty();
+    while (n_drop < kept.size() && kept[n_drop].role != "user") ++n_drop;
+    const bool newest = user.empty() ? n_drop >= kept.size() : kept.empty();
     if (newest || options_.overflow == Overflow::error)
       throw Error(ErrorCode::resource, "context",
                   fmt::format("expected a prompt of at most {} tokens (n_ctx {} less {} for the answer), found {}; "
                               "shorten the text, raise n_ctx or lower max_tokens",
                               n_ctx > reserve ? n_ctx - reserve : 0, n_ctx, reserve, tokens.size()));
-    messages_.erase(messages_.begin(), messages_.begin() + static_cast<std::ptrdiff_t>(n_drop));
+    kept.erase(kept.begin(), kept.begin() + static_cast<std::ptrdiff_t>(n_drop));
   }
 }
 

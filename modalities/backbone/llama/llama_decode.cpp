@@ -1,17 +1,26 @@
 // LlamaSession::decode: items are cut into parts that fit one llama_decode, parts of different sequences share it
 // (continuous batching), results are copied out per item.
+//
+// Hidden states come two ways. Where libllama records the inputs of layers (LlamaSession::is_layer_input), they are
+// copied with the logits, for all sequences of a batch at once. Everything else (the last layer, the normed states, the
+// other families) is caught by the graph's callback, which splits the graph and waits at each tap.
 #include <fmt/format.h>
 #include <ggml-backend.h>
+#include <llama-ext.h>
 
 #include <algorithm>
 #include <charconv>
 #include <string_view>
+#include <utility>
 
 #include "llama/llama_session.h"
+#include "llama/on_failure.h"
 #include "morph/error.h"
 
 namespace morph::backbone {
 namespace {
+
+constexpr llama_pos kMaxPosition = 1 << 30;
 
 std::size_t length_of(const DecodeItem& item, int d_model) {
   return item.embeddings.empty() ? item.tokens.size() : item.embeddings.size() / static_cast<std::size_t>(d_model);
@@ -42,8 +51,10 @@ int LlamaSession::check(const DecodeItem& item) const {
       !(many_axes && n_positions == n * static_cast<std::size_t>(info.n_position_axes)))
     refuse(fmt::format("expected {} positions, found {}", n, n_positions));
   const Slot& slot = slots_[static_cast<std::size_t>(sequence->slot())];
-  llama_pos last = slot.next() - 1;
+  llama_pos last = std::max(slot.next() - 1, 0);
   for (std::size_t i = 0; i < std::min(n, n_positions); ++i) {
+    if (item.positions[i] > kMaxPosition)
+      refuse(fmt::format("expected positions up to {}, found {}", kMaxPosition, item.positions[i]));
     if (item.positions[i] < last)
       refuse(fmt::format("expected positions that never fall, found {} after {}", item.positions[i], last));
     last = item.positions[i];
@@ -73,38 +84,43 @@ void LlamaSession::decode(std::span<DecodeItem> items) {
     item.final_hidden.clear();
     item.taps.assign(options_.taps.size(), {});
   }
-  const bool alone = options_.strict || taps();
-  const auto most = static_cast<std::size_t>(options_.n_batch);
-  try {
-    for (;;) {
-      std::vector<Part> parts;
-      std::size_t n_total = 0, n_outputs = 0;
-      for (std::size_t i = 0; i < items.size(); ++i) {
-        Cursor& cursor = cursors[i];
-        if (cursor.at == cursor.length || n_total == most) continue;
-        const bool separate = alone || !items[i].embeddings.empty();
-        if (separate && !parts.empty()) continue;
-        std::size_t n = std::min(cursor.length - cursor.at, most - n_total);
-        if (items[i].outputs == DecodeItem::Outputs::all)
-          n = std::min(n, static_cast<std::size_t>(options_.max_outputs) -
-                              std::min<std::size_t>(n_outputs, options_.max_outputs));
-        else if (n_outputs == static_cast<std::size_t>(options_.max_outputs) && cursor.at + n == cursor.length)
-          --n;
-        if (n == 0) continue;
-        parts.push_back({&items[i], cursor.slot, cursor.at, n});
-        for (std::size_t k = 0; k < n; ++k) n_outputs += wants_output(items[i], cursor.at + k, cursor.length) ? 1 : 0;
-        n_total += n;
-        cursor.at += n;
-        if (separate) break;
-      }
-      if (parts.empty()) break;
-      decode_parts(parts);
-      collect(parts);
-    }
-  } catch (const Error&) {
-    for (const Cursor& cursor : cursors) roll_back_locked(cursor.slot, cursor.size_before);
-    throw;
+  for (const Cursor& cursor : cursors) {  // so that what decode_parts writes down cannot fail half-way
+    Slot& slot = slots_[static_cast<std::size_t>(cursor.slot)];
+    const std::size_t needed = cursor.size_before + cursor.length;
+    if (slot.tokens.capacity() < needed) slot.tokens.reserve(std::max(needed, 2 * slot.tokens.capacity()));
+    if (slot.positions.capacity() < needed) slot.positions.reserve(std::max(needed, 2 * slot.positions.capacity()));
   }
+  OnFailure undo([&] {
+    for (const Cursor& cursor : cursors) roll_back_locked(cursor.slot, cursor.size_before);
+  });
+  const bool alone = options_.strict || uses_callback();
+  const auto most = static_cast<std::size_t>(options_.n_batch);
+  for (;;) {
+    std::vector<Part> parts;
+    std::size_t n_total = 0, n_outputs = 0;
+    for (std::size_t i = 0; i < items.size(); ++i) {
+      Cursor& cursor = cursors[i];
+      if (cursor.at == cursor.length || n_total == most) continue;
+      const bool separate = alone || !items[i].embeddings.empty();
+      if (separate && !parts.empty()) continue;
+      std::size_t n = std::min(cursor.length - cursor.at, most - n_total);
+      if (items[i].outputs == DecodeItem::Outputs::all)
+        n = std::min(
+            n, static_cast<std::size_t>(options_.max_outputs) - std::min<std::size_t>(n_outputs, options_.max_outputs));
+      else if (n_outputs == static_cast<std::size_t>(options_.max_outputs) && cursor.at + n == cursor.length)
+        --n;
+      if (n == 0) continue;
+      parts.push_back({&items[i], cursor.slot, cursor.at, n});
+      for (std::size_t k = 0; k < n; ++k) n_outputs += wants_output(items[i], cursor.at + k, cursor.length) ? 1 : 0;
+      n_total += n;
+      cursor.at += n;
+      if (separate) break;
+    }
+    if (parts.empty()) break;
+    decode_parts(parts);
+    collect(parts);
+  }
+  undo.dismiss();
 }
 
 void LlamaSession::decode_parts(std::span<const Part> parts) {
@@ -156,7 +172,9 @@ void LlamaSession::decode_parts(std::span<const Part> parts) {
   tapped_.assign(options_.taps.size(), {});
   normed_.clear();
   const auto computing = pool_->lock();
+  failure_ = nullptr;
   const std::int32_t status = llama_decode(context_of(parts.front().slot), batch);
+  if (failure_ != nullptr) std::rethrow_exception(std::exchange(failure_, nullptr));
   if (status == 0) return;
   if (status == 2) throw Error(ErrorCode::cancelled, "decode", "stopped by the abort function");
   if (status == 1) throw Error(ErrorCode::resource, "decode", "no free place in the cache; raise n_ctx");
@@ -179,7 +197,18 @@ void LlamaSession::collect(std::span<const Part> parts) {
       item.logits.insert(item.logits.end(), logits, logits + info.n_vocab);
     }
   }
-  // With taps there is one part per decode.
+  const auto width = static_cast<std::size_t>(info.d_model);
+  for (std::size_t t = 0; t < options_.taps.size(); ++t) {
+    if (!is_layer_input(options_.taps[t])) continue;
+    const float* rows = llama_get_embeddings_layer_inp(context, static_cast<std::uint32_t>(options_.taps[t] + 1));
+    for (const Part& part : parts) {  // [d_model, n] each, in the batch's order
+      auto& tap = part.item->taps[t];
+      tap.insert(tap.end(), rows, rows + part.n * width);
+      rows += part.n * width;
+    }
+  }
+  if (!uses_callback()) return;
+  // There is one part per decode then.
   auto& hidden = parts.front().item->final_hidden;
   hidden.insert(hidden.end(), normed_.begin(), normed_.end());
   for (std::size_t t = 0; t < tapped_.size(); ++t) {
@@ -188,30 +217,46 @@ void LlamaSession::collect(std::span<const Part> parts) {
   }
 }
 
-bool LlamaSession::on_tensor(ggml_tensor* tensor, bool ask, void* self) {
-  auto& session = *static_cast<LlamaSession*>(self);
+bool LlamaSession::keep(const ggml_tensor* tensor, bool ask) {
   constexpr std::string_view prefix = "l_out-";
   const std::string_view name(tensor->name);
-  std::vector<float>* out = nullptr;
-  if (session.options_.final_hidden && name == "result_norm") out = &session.normed_;
+  std::vector<std::vector<float>*> wanting;
+  if (options_.final_hidden && name == "result_norm") wanting.push_back(&normed_);
   if (name.substr(0, prefix.size()) == prefix) {
     int layer = -1;
     std::from_chars(name.data() + prefix.size(), name.data() + name.size(), layer);
-    const std::vector<int>& taps = session.options_.taps;
-    const auto found = std::find(taps.begin(), taps.end(), layer);
-    if (found != taps.end()) out = &session.tapped_[static_cast<std::size_t>(found - taps.begin())];
+    for (std::size_t t = 0; t < options_.taps.size(); ++t)
+      if (options_.taps[t] == layer && !is_layer_input(layer)) wanting.push_back(&tapped_[t]);
   }
-  if (ask) return out != nullptr;
-  if (out == nullptr) return true;
-  const std::size_t before = out->size();
-  out->resize(before + static_cast<std::size_t>(ggml_nelements(tensor)));
-  ggml_backend_tensor_get(tensor, out->data() + before, 0, ggml_nbytes(tensor));
+  if (ask) return !wanting.empty();
+  for (std::vector<float>* out : wanting) {
+    const std::size_t before = out->size();
+    out->resize(before + static_cast<std::size_t>(ggml_nelements(tensor)));
+    ggml_backend_tensor_get(tensor, out->data() + before, 0, ggml_nbytes(tensor));
+  }
   return true;
 }
 
+// The callbacks are edges: libllama's C code must not be unwound, so what is thrown waits in failure_.
+
+bool LlamaSession::on_tensor(ggml_tensor* tensor, bool ask, void* self) {
+  auto& session = *static_cast<LlamaSession*>(self);
+  try {
+    return session.keep(tensor, ask);
+  } catch (...) {
+    session.failure_ = std::current_exception();
+    return false;  // ends the computation
+  }
+}
+
 bool LlamaSession::on_abort(void* self) {
-  const auto& session = *static_cast<const LlamaSession*>(self);
-  return session.abort_ && session.abort_();
+  auto& session = *static_cast<LlamaSession*>(self);
+  try {
+    return session.failure_ != nullptr || (session.abort_ && session.abort_());
+  } catch (...) {
+    session.failure_ = std::current_exception();
+    return true;
+  }
 }
 
 }  // namespace morph::backbone

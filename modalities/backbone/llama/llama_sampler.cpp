@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <deque>
+#include <limits>
 
 #include "llama/handles.h"
 #include "llama/llama_trunk.h"
@@ -13,9 +14,25 @@
 namespace morph::backbone {
 namespace {
 
+void check_options(const SamplerOptions& options) {
+  const auto refuse = [](const char* name, const char* expected, double found) {
+    throw Error(ErrorCode::config, name, fmt::format("expected {}, found {}", expected, found));
+  };
+  // Written so that NaN fails.
+  if (!(options.temperature >= 0.0f && options.temperature <= 100.0f))
+    refuse("temperature", "0 (the most likely token) to 100", options.temperature);
+  if (options.top_k < 0) refuse("top_k", "0 (off) or more", options.top_k);
+  if (!(options.top_p >= 0.0f && options.top_p <= 1.0f)) refuse("top_p", "0 to 1 (off)", options.top_p);
+  if (!(options.min_p >= 0.0f && options.min_p <= 1.0f)) refuse("min_p", "0 (off) to 1", options.min_p);
+  if (!(options.repeat_penalty >= 0.1f && options.repeat_penalty <= 100.0f))
+    refuse("repeat_penalty", "0.1 to 100 (1: off)", options.repeat_penalty);
+  if (options.repeat_window < 0) refuse("repeat_window", "0 (off) or more", options.repeat_window);
+}
+
 class LlamaSampler final : public Sampler {
  public:
   LlamaSampler(int n_vocab, const SamplerOptions& options) : n_vocab_(n_vocab), options_(options) {
+    check_options(options);
     reset(options.seed);
   }
 
@@ -37,7 +54,7 @@ class LlamaSampler final : public Sampler {
 
   void accept(Token token) override {
     recent_.push_back(token);
-    while (recent_.size() > static_cast<std::size_t>(std::max(options_.repeat_window, 0))) recent_.pop_front();
+    while (recent_.size() > static_cast<std::size_t>(options_.repeat_window)) recent_.pop_front();
   }
 
   Token sample(std::span<const float> logits) override {
@@ -65,11 +82,12 @@ class LlamaSampler final : public Sampler {
   void check(std::span<const float> logits) const {
     bool finite = false;
     for (std::size_t i = 0; i < logits.size(); ++i) {
-      if (std::isnan(logits[i]))
-        throw Error(ErrorCode::internal, "sampler",
-                    fmt::format("logit {} is not a number: the weights are damaged or a product overflowed; verify the "
-                                "model, or use F32 caches",
-                                i));
+      if (std::isnan(logits[i]) || logits[i] == std::numeric_limits<float>::infinity())
+        throw Error(
+            ErrorCode::internal, "sampler",
+            fmt::format("logit {} is not a finite number: the weights are damaged or a product overflowed; verify the "
+                        "model, or use F32 caches",
+                        i));
       finite = finite || std::isfinite(logits[i]);
     }
     if (!finite)

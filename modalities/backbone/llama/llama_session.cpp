@@ -1,14 +1,19 @@
 // Sequences of a session: slots, growth, fork, rollback, save and restore. The decode itself is in llama_decode.cpp.
 //
-// A new slot beyond the context's size makes a context of twice the size and moves the live sequences there by their
-// saved state, so that memory follows the number of open sequences.
+// A new slot beyond the context's size makes a context of twice the size and copies the live sequences there by their
+// saved state, so that memory follows the number of open sequences. The old context goes when the new one is complete.
 #include "llama/llama_session.h"
 
 #include <fmt/format.h>
+#include <llama-ext.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
+#include <limits>
+#include <string_view>
 
+#include "llama/on_failure.h"
 #include "llama/runtime.h"
 #include "morph/error.h"
 
@@ -25,7 +30,19 @@ struct StateHead {
   std::uint64_t n_elements = 0, n_bytes = 0;
 };
 
-int padded(int n_ctx) { return (n_ctx + 255) / 256 * 256; }
+/// Architectures whose graphs record each layer's input, which llama_set_embeddings_layer_inp hands out; with any other
+/// it ends the process, and there is no way to ask. Read in libllama's src/models/ of the pinned version; those in
+/// which the input of layer n + 1 is not what layer n gave out (deepstack, several streams) are left out.
+constexpr std::array<std::string_view, 8> kRecordInputs = {"llama",  "qwen3",     "qwen3moe", "qwen3next",
+                                                           "qwen35", "qwen35moe", "gpt-oss",  "minimax-m2"};
+
+/// Gives `state` to a sequence. Throws Error{format}, and the sequence is then empty.
+void load_state(llama_context* context, llama_seq_id id, std::span<const std::uint8_t> state) {
+  if (state.empty()) return;
+  if (llama_state_seq_set_data(context, state.data(), state.size(), id) != 0) return;
+  llama_memory_seq_rm(llama_get_memory(context), id, -1, -1);
+  throw Error(ErrorCode::format, "sequence state", "libllama refuses these bytes; they are damaged or another model's");
+}
 
 }  // namespace
 
@@ -45,9 +62,29 @@ LlamaSession::LlamaSession(std::shared_ptr<const LlamaTrunk> trunk, const Sessio
   slots_.resize(1);
 }
 
+bool LlamaSession::is_layer_input(int tap) const {
+  return tap + 1 < trunk_->info().n_layer &&
+         std::find(kRecordInputs.begin(), kRecordInputs.end(), trunk_->info().architecture) != kRecordInputs.end();
+}
+
+bool LlamaSession::uses_callback() const {
+  return options_.final_hidden ||
+         std::any_of(options_.taps.begin(), options_.taps.end(), [this](int tap) { return !is_layer_input(tap); });
+}
+
+std::uint32_t LlamaSession::total_positions(int n_slots) const {
+  const std::int64_t each = (static_cast<std::int64_t>(options_.n_ctx) + 255) / 256 * 256, most = 1 << 30;
+  if (each * n_slots > most)
+    throw Error(ErrorCode::resource, "n_ctx",
+                fmt::format("expected at most {} positions in all sequences together, found {} of {}; lower n_ctx or "
+                            "the number of sequences",
+                            most, n_slots, each));
+  return static_cast<std::uint32_t>(each * n_slots);
+}
+
 ContextHandle LlamaSession::make_context(int n_slots) const {
   llama_context_params params = llama_context_default_params();
-  params.n_ctx = static_cast<std::uint32_t>(padded(options_.n_ctx) * n_slots);
+  params.n_ctx = total_positions(n_slots);
   params.n_batch = params.n_ubatch = static_cast<std::uint32_t>(options_.n_batch);
   params.n_seq_max = static_cast<std::uint32_t>(n_slots);
   params.n_outputs_max = static_cast<std::uint32_t>(std::max(options_.max_outputs, n_slots));
@@ -59,7 +96,7 @@ ContextHandle LlamaSession::make_context(int n_slots) const {
     params.type_k = params.type_v = GGML_TYPE_F32;
     params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_DISABLED;
   }
-  if (taps()) {  // libllama's own embeddings output would compute logits of every position
+  if (uses_callback()) {  // libllama's own embeddings output would compute logits of every position
     params.cb_eval = on_tensor;
     params.cb_eval_user_data = const_cast<LlamaSession*>(this);
   }
@@ -72,31 +109,37 @@ ContextHandle LlamaSession::make_context(int n_slots) const {
         fmt::format("no memory for {} sequence(s) of {} positions ({} MiB of keys and values each); lower n_ctx "
                     "or the number of sequences",
                     n_slots, options_.n_ctx, backbone::cache_bytes(trunk_->facts(), options_) >> 20));
+  for (const int tap : options_.taps)
+    if (is_layer_input(tap)) llama_set_embeddings_layer_inp(context.get(), static_cast<std::uint32_t>(tap + 1), true);
   if (pool_->get() != nullptr) llama_attach_threadpool(context.get(), pool_->get(), pool_->get());
   return context;
 }
 
 void LlamaSession::grow() {
-  const auto n_now = slots_.size();
+  const std::size_t n_now = slots_.size();
   if (options_.strict) {
+    slots_.reserve(n_now + 1);
+    contexts_.reserve(n_now + 1);
     contexts_.push_back(make_context(1));
     slots_.emplace_back();
     return;
   }
-  std::vector<std::vector<std::uint8_t>> states;
-  for (std::size_t i = 0; i < n_now; ++i) states.push_back(state_of(static_cast<int>(i)));
-  const std::size_t n_more = std::min(2 * n_now, static_cast<std::size_t>(options_.max_sequences));
-  const auto move_to = [&](std::size_t n) {
-    contexts_.front().reset();  // before the next one takes its memory
-    contexts_.front() = make_context(static_cast<int>(n));
-    for (std::size_t i = 0; i < n_now; ++i) set_state(static_cast<int>(i), states[i]);
-  };
+  // The old context stays until the new one holds everything: when memory is short, the session is as before.
+  std::size_t n_more = std::min(2 * n_now, static_cast<std::size_t>(options_.max_sequences));
+  ContextHandle larger;
   try {
-    move_to(n_more);
-  } catch (const Error&) {  // go on with what there was
-    move_to(n_now);
-    throw;
+    larger = make_context(static_cast<int>(n_more));
+  } catch (const Error&) {  // perhaps there is room for one more
+    if (n_more == n_now + 1) throw;
+    n_more = n_now + 1;
+    larger = make_context(static_cast<int>(n_more));
   }
+  slots_.reserve(n_more);
+  for (std::size_t i = 0; i < n_now; ++i) {
+    const int slot = static_cast<int>(i);
+    load_state(larger.get(), id_of(slot), state_of(slot));
+  }
+  contexts_.front() = std::move(larger);
   slots_.resize(n_more);
 }
 
@@ -118,15 +161,23 @@ int LlamaSession::take_slot() {
   return n_now;
 }
 
+void LlamaSession::release_slot(int slot) {
+  llama_memory_seq_rm(llama_get_memory(context_of(slot)), id_of(slot), -1, -1);
+  slots_[static_cast<std::size_t>(slot)] = Slot{};
+}
+
 std::unique_ptr<Sequence> LlamaSession::open() {
   std::scoped_lock lock(mutex_);
-  return std::make_unique<LlamaSequence>(shared_from_this(), take_slot());
+  const int slot = take_slot();
+  OnFailure undo([&] { release_slot(slot); });
+  auto sequence = std::make_unique<LlamaSequence>(shared_from_this(), slot);
+  undo.dismiss();
+  return sequence;
 }
 
 void LlamaSession::close(int slot) {
   std::scoped_lock lock(mutex_);
-  llama_memory_seq_rm(llama_get_memory(context_of(slot)), id_of(slot), -1, -1);
-  slots_[static_cast<std::size_t>(slot)] = Slot{};
+  release_slot(slot);
 }
 
 std::size_t LlamaSession::size(int slot) const {
@@ -147,21 +198,21 @@ std::vector<std::uint8_t> LlamaSession::state_of(int slot) const {
 }
 
 void LlamaSession::set_state(int slot, std::span<const std::uint8_t> state) {
-  if (state.empty()) return;
-  if (llama_state_seq_set_data(context_of(slot), state.data(), state.size(), id_of(slot)) == 0)
-    throw Error(ErrorCode::format, "sequence state",
-                "libllama refuses these bytes; they are damaged or another model's");
+  load_state(context_of(slot), id_of(slot), state);
 }
 
 std::unique_ptr<Sequence> LlamaSession::fork(int slot) {
   std::scoped_lock lock(mutex_);
   const int copy = take_slot();  // may move everything: state is taken afterwards
+  OnFailure undo([&] { release_slot(copy); });
   if (options_.strict)
     set_state(copy, state_of(slot));
   else  // shares the cells
     llama_memory_seq_cp(llama_get_memory(context_of(slot)), id_of(slot), id_of(copy), -1, -1);
   slots_[static_cast<std::size_t>(copy)] = slots_[static_cast<std::size_t>(slot)];
-  return std::make_unique<LlamaSequence>(shared_from_this(), copy);
+  auto sequence = std::make_unique<LlamaSequence>(shared_from_this(), copy);
+  undo.dismiss();
+  return sequence;
 }
 
 std::size_t LlamaSession::roll_back(int slot, std::size_t n) {
@@ -233,15 +284,29 @@ void LlamaSession::restore(int slot, std::span<const std::byte> saved) {
   if (saved.size() - sizeof head < lists || saved.size() - sizeof head - lists != head.n_bytes)
     refuse(fmt::format("expected {} bytes, found {}: it was cut", sizeof head + lists + head.n_bytes, saved.size()));
   const std::byte* at = saved.data() + sizeof head;
-  if (n > 0)
-    set_state(slot, {reinterpret_cast<const std::uint8_t*>(at + lists), static_cast<std::size_t>(head.n_bytes)});
-  Slot& state = slots_[static_cast<std::size_t>(slot)];
-  state.tokens.resize(n);
-  state.positions.resize(n);
+  Slot restored;
+  restored.used = true;
+  restored.tokens.resize(n);
+  restored.positions.resize(n);
   if (n > 0) {
-    std::memcpy(state.tokens.data(), at, n * sizeof(Token));
-    std::memcpy(state.positions.data(), at + n * sizeof(Token), n * sizeof(llama_pos));
+    std::memcpy(restored.tokens.data(), at, n * sizeof(Token));
+    std::memcpy(restored.positions.data(), at + n * sizeof(Token), n * sizeof(llama_pos));
   }
+  for (std::size_t i = 0; i < n; ++i) {
+    if (restored.tokens[i] < kNoToken || restored.tokens[i] >= trunk_->info().n_vocab)
+      refuse(fmt::format("expected tokens of the vocabulary, found {}", restored.tokens[i]));
+    if (restored.positions[i] < (i == 0 ? 0 : restored.positions[i - 1]) || restored.positions[i] > (1 << 30))
+      refuse(fmt::format("expected positions from 0 to 2^30 that never fall, found {}", restored.positions[i]));
+  }
+  if (n == 0) return;
+  set_state(slot, {reinterpret_cast<const std::uint8_t*>(at + lists), static_cast<std::size_t>(head.n_bytes)});
+  const llama_pos last = llama_memory_seq_pos_max(llama_get_memory(context_of(slot)), id_of(slot));
+  if (last != restored.positions.back()) {
+    llama_memory_seq_rm(llama_get_memory(context_of(slot)), id_of(slot), -1, -1);
+    refuse(fmt::format("expected keys and values up to position {}, found them up to {}", restored.positions.back(),
+                       last));
+  }
+  slots_[static_cast<std::size_t>(slot)] = std::move(restored);
 }
 
 void LlamaSession::set_abort(std::function<bool()> abort) {

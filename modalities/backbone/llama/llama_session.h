@@ -2,7 +2,7 @@
 // gives each a context of its own, where nothing a neighbour does can change the order of a sum.
 #pragma once
 
-#include <atomic>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -55,15 +55,21 @@ class LlamaSession final : public TrunkSession, public std::enable_shared_from_t
   llama_seq_id id_of(int slot) const { return options_.strict ? 0 : slot; }
   void grow();
   int take_slot();  ///< grows the context when all slots are used
+  void release_slot(int slot);
   std::vector<std::uint8_t> state_of(int slot) const;
   void set_state(int slot, std::span<const std::uint8_t> state);
+  std::uint32_t total_positions(int n_slots) const;
   std::size_t roll_back_locked(int slot, std::size_t n);
   int check(const DecodeItem& item) const;
   void decode_parts(std::span<const Part> parts);
   void collect(std::span<const Part> parts);
-  bool taps() const { return !options_.taps.empty() || options_.final_hidden; }
+  /// Does libllama hand out this tap itself, as the input of the next layer?
+  bool is_layer_input(int tap) const;
+  /// Are hidden states taken from the running graph? Then sequences go one by one, and every decode waits for them.
+  bool uses_callback() const;
   static bool on_tensor(ggml_tensor* tensor, bool ask, void* self);
   static bool on_abort(void* self);
+  bool keep(const ggml_tensor* tensor, bool ask);
 
   std::shared_ptr<const LlamaTrunk> trunk_;
   SessionOptions options_;
@@ -71,8 +77,9 @@ class LlamaSession final : public TrunkSession, public std::enable_shared_from_t
   mutable std::mutex mutex_;
   std::vector<Slot> slots_;
   std::function<bool()> abort_;
-  std::vector<std::vector<float>> tapped_;  ///< per tap, of the decode that is running
+  std::vector<std::vector<float>> tapped_;  ///< per tap, of the decode that is running; by callback only
   std::vector<float> normed_;               ///< its final hidden states, one row per output
+  std::exception_ptr failure_;              ///< thrown inside one of libllama's callbacks, which it must not pass
   std::vector<ContextHandle> contexts_;     ///< one, or one per slot; last: freed before the pool they use
 };
 

@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <array>
+#include <exception>
+#include <new>
 
 #include "llama/runtime.h"
 #include "morph/error.h"
@@ -23,6 +25,38 @@ std::string chat_template_of(const llama_model* model) {
 int position_axes(const llama_model* model) {
   const llama_rope_type type = llama_model_rope_type(model);
   return type == LLAMA_ROPE_TYPE_MROPE || type == LLAMA_ROPE_TYPE_IMROPE ? 4 : 1;
+}
+
+/// Length of the valid UTF-8 character that `text` begins with (RFC 3629: no surrogates, no overlong forms, up to
+/// U+10FFFF); 0 when there is none.
+std::size_t character_length(std::string_view text) {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned first = byte(0);
+  if (first < 0x80) return 1;
+  const std::size_t n = first >= 0xC2 && first < 0xE0 ? 2 : first >= 0xE0 && first < 0xF0 ? 3 : first < 0xF5 ? 4 : 0;
+  if (first < 0xC2 || n == 0 || text.size() < n) return 0;
+  for (std::size_t i = 1; i < n; ++i)
+    if ((byte(i) & 0xC0u) != 0x80u) return 0;
+  const unsigned second = byte(1);
+  const bool outside = (first == 0xE0 && second < 0xA0) || (first == 0xED && second >= 0xA0) ||
+                       (first == 0xF0 && second < 0x90) || (first == 0xF4 && second >= 0x90);
+  return outside ? 0 : n;
+}
+
+/// `text` with what is no UTF-8 replaced by U+FFFD, a byte at a time. libllama does the same with most of it, but
+/// throws at code points beyond U+10FFFF.
+std::string valid_utf8(std::string_view text) {
+  std::string valid;
+  valid.reserve(text.size());
+  while (!text.empty()) {
+    const std::size_t n = character_length(text);
+    if (n == 0)
+      valid += "\xEF\xBF\xBD";
+    else
+      valid += text.substr(0, n);
+    text.remove_prefix(std::max<std::size_t>(n, 1));
+  }
+  return valid;
 }
 
 bool report_progress(float fraction, void* user) {
@@ -60,12 +94,12 @@ LlamaTrunk::LlamaTrunk(ModelHandle model, ModelFacts facts, std::filesystem::pat
             [](const std::string& a, const std::string& b) { return a.size() > b.size(); });
 }
 
-std::vector<Token> LlamaTrunk::tokenise(std::string_view utf8, bool parse_special, bool add_special) const {
+std::vector<Token> LlamaTrunk::tokenise(std::string_view text, bool parse_special, bool add_special) const {
   if (!has_tokeniser_)
     throw Error(ErrorCode::weights, info_.file.string(),
                 "expected a tokenizer in the file, found none: this model takes token ids and embeddings only");
-  if (utf8.size() > (1u << 30))
-    throw Error(ErrorCode::resource, "text", "expected less than 1 GiB of text to tokenise; cut it in parts");
+  if (text.size() > (1u << 28))
+    throw Error(ErrorCode::resource, "text", "expected at most 256 MiB of text to tokenise; cut it in parts");
   // libllama ends the process when it is to add a token that the file does not name.
   const bool no_bos = llama_vocab_get_add_bos(vocab_) && llama_vocab_bos(vocab_) == LLAMA_TOKEN_NULL;
   const bool no_eos = llama_vocab_get_add_eos(vocab_) && llama_vocab_eos(vocab_) == LLAMA_TOKEN_NULL;
@@ -73,16 +107,22 @@ std::vector<Token> LlamaTrunk::tokenise(std::string_view utf8, bool parse_specia
     throw Error(ErrorCode::weights, info_.file.string(),
                 fmt::format("expected the key tokenizer.ggml.{}_token_id, because the file wants that token added",
                             no_bos ? "bos" : "eos"));
+  const std::string utf8 = valid_utf8(text);
   std::vector<Token> tokens(utf8.size() / 2 + 16);
   const auto length = static_cast<std::int32_t>(utf8.size());
-  for (;;) {
-    const std::int32_t n = llama_tokenize(vocab_, utf8.data(), length, tokens.data(),
-                                          static_cast<std::int32_t>(tokens.size()), add_special, parse_special);
-    if (n >= 0) {
-      tokens.resize(static_cast<std::size_t>(n));
-      return tokens;
+  try {  // an edge: another library's exceptions stop here
+    for (;;) {
+      const std::int32_t n = llama_tokenize(vocab_, utf8.data(), length, tokens.data(),
+                                            static_cast<std::int32_t>(tokens.size()), add_special, parse_special);
+      const bool fits = n >= 0;
+      tokens.resize(static_cast<std::size_t>(fits ? n : -static_cast<std::int64_t>(n)));
+      if (fits) return tokens;
     }
-    tokens.resize(static_cast<std::size_t>(-static_cast<std::int64_t>(n)));
+  } catch (const std::bad_alloc&) {
+    throw;
+  } catch (const std::exception& failure) {  // its regular expressions give up on some texts
+    throw Error(ErrorCode::weights, "tokenizer",
+                std::string("the model's tokenizer cannot split this text: ") + failure.what());
   }
 }
 
