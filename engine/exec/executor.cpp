@@ -35,9 +35,11 @@ std::vector<StepResult> execute(const Step& step, const Registry* registry) {
   } catch (...) {
     if (step.items.size() > 1) return {};
     results[0].error = current_error(step.items[0].node->where);
+    if (const auto& first = step.items[0].node->io.observer_error) results[0].error = first;
     return results;
   }
   for (std::size_t i = 0; i < batch.size(); ++i) {
+    if ((results[positions[i]].error = step.items[positions[i]].node->io.observer_error)) continue;
     StepResult& result = results[positions[i]];
     GraphNode& node = *step.items[positions[i]].node;
     result.status = batch[i].status;

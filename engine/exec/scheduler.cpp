@@ -235,17 +235,29 @@ std::optional<Step> Scheduler::pick(LaneId lane, StreamTime now) {
   return step;
 }
 
+namespace {
+/// Nothing when the stage throws: it is then stepped alone.
+std::optional<std::uint64_t> batch_key(const Stage& stage, const StageState& state) {
+  try {
+    return stage.batch_key(state);
+  } catch (...) {  // an edge: a stage's code on the scheduler's thread
+    return std::nullopt;
+  }
+}
+}  // namespace
+
 void Scheduler::add_batch_mates(Step& step, StreamTime now) {
   GraphNode& first = *step.items.front().node;
   const auto most = static_cast<std::size_t>(std::max(first.spec->max_batch, 1));
   if (most == 1 || first.alone || step.items.front().graph->options.strict) return;
-  const std::uint64_t key = step.stage->batch_key(*first.state);
+  const std::optional<std::uint64_t> key = batch_key(*step.stage, *first.state);
+  if (!key) return;
   const std::vector<Ready> candidates = lanes_[step.lane];
   for (const Ready& ready : candidates) {
     if (step.items.size() >= most) break;
     const GraphNode& node = *ready.node;
     if (node.stage != step.stage || node.alone || ready.graph->paused || ready.graph->options.strict) continue;
-    if (step.stage->batch_key(*node.state) == key) begin(step, ready, now);
+    if (batch_key(*step.stage, *node.state) == key) begin(step, ready, now);
   }
 }
 

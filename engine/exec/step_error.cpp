@@ -17,9 +17,9 @@ std::shared_ptr<const Error> current_error(const std::string& where) {
     return std::make_shared<const Error>(ErrorCode::resource, where, "out of memory in a step");
   } catch (const std::exception& error) {
     return std::make_shared<const Error>(ErrorCode::internal, where,
-                                         std::string("the stage threw an exception of a library: ") + error.what());
+                                         std::string("an exception of a library was thrown: ") + error.what());
   } catch (...) {
-    return std::make_shared<const Error>(ErrorCode::internal, where, "the stage threw something that is no exception");
+    return std::make_shared<const Error>(ErrorCode::internal, where, "something was thrown that is no exception");
   }
 }
 

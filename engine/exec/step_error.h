@@ -8,8 +8,9 @@
 
 namespace morph::exec {
 
-/// Call inside a catch block. An Error keeps its code; its place is put behind `where` unless it already starts with
-/// it. std::bad_alloc becomes a resource error, anything else an internal one.
+/// Call inside a catch block. `where` is a stage's place, or that of what the application gave. An Error keeps its
+/// code; its place is put behind `where` unless it already starts with it. std::bad_alloc becomes a resource error,
+/// anything else an internal one.
 std::shared_ptr<const Error> current_error(const std::string& where);
 
 }  // namespace morph::exec

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "exec/step_error.h"
+
 namespace morph::exec {
 
 namespace {
@@ -91,7 +93,12 @@ std::uint64_t StepIo::seed() const { return run_seed; }
 void StepIo::progress(double value, std::string_view what) {
   const double clamped = std::clamp(value, 0.0, 1.0);
   fraction.store(clamped, std::memory_order_relaxed);
-  if (on_progress) on_progress(clamped, what);
+  if (!on_progress || observer_error) return;
+  try {
+    on_progress(clamped, what);
+  } catch (...) {  // an edge: the application's
+    observer_error = current_error(where + "/progress");
+  }
 }
 
 void StepIo::metric(std::string_view name, double value) {

@@ -57,7 +57,8 @@ class StepIo final : public StageIo {
   std::size_t n_controls_taken = 0;
   std::vector<ControlEvent> sent_controls;
   std::map<std::string, double, std::less<>> metrics;
-  std::atomic<double> fraction{-1.0};  ///< last progress; survives steps; read by any thread
+  std::shared_ptr<const Error> observer_error;  ///< what on_progress threw: no stage, nor a library below it, sees that
+  std::atomic<double> fraction{-1.0};           ///< last progress; survives steps; read by any thread
 
   /// Forgets what the step did (needs keep_taken).
   void undo();

@@ -24,7 +24,8 @@ struct RunOptions {
   Priority priority = Priority::normal;
   bool strict = false;          ///< results do not depend on batch mates (see DESIGN, determinism)
   std::filesystem::path trace;  ///< Chrome/Perfetto trace written at the end; empty = none
-  /// Called from engine threads when a stage reports progress; must be quick.
+  /// Called from engine threads when a stage reports progress; must be quick. What it throws fails the run once the
+  /// step under way has ended, with where = "pipeline/stage/progress"; it is not called again.
   std::function<void(const std::string& stage, double fraction, std::string_view what)> on_progress;
 };
 
