@@ -8,6 +8,7 @@
 #include <atomic>
 #include <exception>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -17,11 +18,11 @@
 #include "graph/memory_plan.h"
 #include "morph/log.h"
 #include "registry/admission.h"
+#include "registry/stage_cache.h"
 
 namespace morph {
 namespace {
 
-using Stages = std::vector<std::shared_ptr<const Stage>>;
 using LoadProgress = std::function<void(double, std::string_view)>;
 
 /// Nodes with equal keys are one stage object: runs of one plan, and of plans that agree, batch together.
@@ -46,10 +47,20 @@ class LoadMeter {
   void set(std::size_t node, double fraction, std::string_view what) {
     if (!report_ || sum_ <= 0.0) return;
     const std::lock_guard<std::mutex> lock(mutex_);
+    if (thrown_) return;
     done_[node] = std::clamp(fraction, done_[node], 1.0);
     double done = 0.0;
     for (std::size_t i = 0; i < done_.size(); ++i) done += done_[i] * weights_[i];
-    report_(done / sum_, what);
+    try {
+      report_(done / sum_, what);
+    } catch (...) {  // an edge: the application's; no stage, nor a library below it, sees that
+      thrown_ = std::current_exception();
+    }
+  }
+  /// Throws what the application's function threw.
+  void rethrow() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (thrown_) std::rethrow_exception(thrown_);
   }
 
  private:
@@ -57,6 +68,7 @@ class LoadMeter {
   std::mutex mutex_;
   std::vector<double> done_, weights_;
   double sum_ = 0.0;
+  std::exception_ptr thrown_;
 };
 
 }  // namespace
@@ -70,14 +82,8 @@ struct Engine::Impl {
   std::uint64_t process_memory = bare_process_memory();
   std::shared_ptr<Admission> admission = std::make_shared<Admission>();
 
-  std::mutex mutex;  // guards the two maps
-  std::map<std::string, std::weak_ptr<const Stage>> stages;
-  struct Loaded {
-    std::weak_ptr<const Plan> plan;
-    Stages stages;
-  };
-  std::map<const Plan*, Loaded> loaded;  ///< stages live as long as a plan they were loaded for
-  std::mutex load_mutex;                 ///< one load at a time: its parts run in parallel
+  std::shared_ptr<StageCache> cache = std::make_shared<StageCache>();
+  std::mutex load_mutex;  ///< one load at a time: its parts run in parallel
 
   std::unique_ptr<exec::Executors> executors;  // last: destroyed first
 
@@ -92,37 +98,31 @@ struct Engine::Impl {
     return [this](const std::string& model) { return locator.find(model); };
   }
 
-  /// Forgets stages whose plans are gone.
-  void prune() {
-    std::vector<Stages> dropped;  // destroyed after the lock is
-    const std::lock_guard<std::mutex> lock(mutex);
-    for (auto at = loaded.begin(); at != loaded.end();) {
-      if (at->second.plan.expired()) {
-        dropped.push_back(std::move(at->second.stages));
-        at = loaded.erase(at);
-      } else {
-        ++at;
-      }
-    }
-    std::erase_if(stages, [](const auto& entry) { return entry.second.expired(); });
+  /// find_model() that notes what was asked for. A model whose files were replaced is loaded anew even while somebody
+  /// holds the old one.
+  StageCache::FindModel noting(std::vector<UsedModel>& used) {
+    return [this, &used](const std::string& name) {
+      UsedModel model{name, locator.find(name), 0};
+      model.fingerprint = files_fingerprint(model.path);
+      if (cache->changed(model)) models.forget(model.path);
+      used.push_back(model);
+      return model.path;
+    };
   }
 
   std::shared_ptr<const Stage> create_stage(const Plan& plan, std::size_t index, LoadMeter& meter) {
     const PlanNode& node = plan.nodes[index];
     const int n_threads = node.spec->load == StageLoad::heavy ? plan.n_threads : 1;
     const std::string key = stage_key(node, n_threads);
-    {
-      const std::lock_guard<std::mutex> lock(mutex);
-      if (const auto found = stages.find(key); found != stages.end())
-        if (std::shared_ptr<const Stage> stage = found->second.lock()) return stage;
-    }
+    if (std::shared_ptr<const Stage> stage = cache->find(key, find_model())) return stage;
+    std::vector<UsedModel> used;
     std::vector<const Format*> inputs, outputs;
     for (const std::optional<Format>& format : node.inputs) inputs.push_back(format ? &*format : nullptr);
     for (const std::optional<Format>& format : node.outputs) outputs.push_back(format ? &*format : nullptr);
     const std::string where = plan.name + "/" + node.name;
     const CreateContext context{
         node.params,  inputs, outputs,
-        find_model(), models, node.device,
+        noting(used), models, node.device,
         n_threads,    where,  [&](double fraction, std::string_view what) { meter.set(index, fraction, what); }};
     std::shared_ptr<const Stage> stage;
     try {
@@ -136,8 +136,7 @@ struct Engine::Impl {
       throw Error(ErrorCode::internal, where, fmt::format("{} could not be loaded: {}", node.spec->name, error.what()));
     }
     if (stage == nullptr) throw Error(ErrorCode::internal, where, node.spec->name + " created nothing");
-    const std::lock_guard<std::mutex> lock(mutex);
-    stages[key] = stage;
+    cache->add(key, stage, std::move(used));
     return stage;
   }
 
@@ -145,12 +144,9 @@ struct Engine::Impl {
   Stages load(const std::shared_ptr<const Plan>& plan, const LoadProgress& progress) {
     if (plan == nullptr)
       throw Error(ErrorCode::pipeline, "engine", "expected a plan, found none: did compile() find errors?");
-    prune();
+    cache->prune();
     const std::lock_guard<std::mutex> one_load(load_mutex);
-    {
-      const std::lock_guard<std::mutex> lock(mutex);
-      if (const auto found = loaded.find(plan.get()); found != loaded.end()) return found->second.stages;
-    }
+    if (Stages stages = cache->stages_of(*plan); !stages.empty()) return stages;
     // Nodes that are the same stage load once: the first makes it, the others find it afterwards.
     std::map<std::string, std::vector<std::size_t>> by_key;
     std::vector<std::vector<std::size_t>> work;
@@ -171,6 +167,7 @@ struct Engine::Impl {
           for (const std::size_t node : work[i]) {
             result[node] = create_stage(*plan, node, meter);
             meter.set(node, 1.0, plan->nodes[node].name);
+            meter.rethrow();
           }
         } catch (...) {  // an edge: carried to the caller's thread
           const std::lock_guard<std::mutex> lock(failure_mutex);
@@ -181,16 +178,16 @@ struct Engine::Impl {
     };
     const bool parallel = std::count_if(plan->nodes.begin(), plan->nodes.end(),
                                         [](const PlanNode& node) { return node.estimate.weights > 0; }) > 1;
-    if (parallel) {
-      std::thread second(worker);
-      worker();
-      second.join();
-    } else {
-      worker();
+    std::thread second;
+    try {
+      if (parallel) second = std::thread(worker);
+    } catch (const std::system_error& error) {
+      log(LogLevel::warning, "engine", fmt::format("no thread to load with ({}); loading one by one", error.what()));
     }
+    worker();
+    if (second.joinable()) second.join();
     if (failure) std::rethrow_exception(failure);
-    const std::lock_guard<std::mutex> lock(mutex);
-    loaded[plan.get()] = Loaded{plan, result};
+    cache->keep(plan, result);
     return result;
   }
 
@@ -230,7 +227,9 @@ CompileResult Engine::compile(const Pipeline& pipeline, const CompileOptions& op
   const CompileEnvironment environment{impl_->registry,           impl_->library,        impl_->find_model(),
                                        impl_->registry.devices(), impl_->process_memory, impl_->machine_limit(),
                                        impl_->options.n_threads};
-  return compile_pipeline(pipeline, options, environment);
+  CompileResult result = compile_pipeline(pipeline, options, environment);
+  result.plan = StageCache::watch(impl_->cache, std::move(result.plan));
+  return result;
 }
 
 void Engine::load(const std::shared_ptr<const Plan>& plan,

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <cctype>
 #include <cstdlib>
 #include <system_error>
 #include <utility>
@@ -59,6 +60,22 @@ std::shared_ptr<const Model> ModelStore::get(const std::string& key, const Loade
     promise.set_exception(std::current_exception());
     throw;
   }
+}
+
+void ModelStore::forget(const std::filesystem::path& path) {
+  std::error_code error;
+  const std::string given = path.lexically_normal().string(),
+                    real = std::filesystem::weakly_canonical(path, error).string();
+  const auto names = [](const std::string& key, const std::string& text) {
+    for (std::size_t at = text.empty() ? key.npos : key.find(text); at != key.npos; at = key.find(text, at + 1)) {
+      const char next = at + text.size() < key.size() ? key[at + text.size()] : '/';
+      // Not the beginning of a longer name. A suffix belongs to a name: "voice" is not in "voice.onnx".
+      if (std::isalnum(static_cast<unsigned char>(next)) == 0 && next != '_' && next != '-' && next != '.') return true;
+    }
+    return false;
+  };
+  const std::lock_guard<std::mutex> lock(mutex_);
+  std::erase_if(loaded_, [&](const auto& entry) { return names(entry.first, given) || names(entry.first, real); });
 }
 
 std::filesystem::path cache_folder() {

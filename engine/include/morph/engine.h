@@ -38,7 +38,9 @@ class Engine {
   /// All diagnostics of a pipeline; reads no weights. Never throws for what the document can be blamed for.
   CompileResult compile(const Pipeline& pipeline, const CompileOptions& options) const;
   /// Loads every stage of the plan (weights, delegates), in parallel where it pays. `progress` may be null.
-  /// Throws the first Error. Run creation does this too when it was not called.
+  /// Throws the first Error, or what `progress` threw. Run creation does this too when it was not called.
+  /// A plan keeps the weights it was first loaded with, and they go with its last owner; when a model's files are
+  /// replaced, plans compiled afterwards load the new ones.
   void load(const std::shared_ptr<const Plan>& plan,
             const std::function<void(double fraction, std::string_view what)>& progress);
   /// A run that has not started. Admission: throws Error{resource} when budgets of live runs and this would not fit.

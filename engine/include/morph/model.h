@@ -28,6 +28,10 @@ class ModelStore {
   /// Throws what the loader throws (to every waiter).
   std::shared_ptr<const Model> get(const std::string& key, const Loader& load);
 
+  /// The next request for a model whose key names this file or folder loads it anew; whoever holds the old one keeps
+  /// it.
+  void forget(const std::filesystem::path& path);
+
   template <class M>
   std::shared_ptr<const M> get_as(const std::string& key, const std::function<std::shared_ptr<const M>()>& load) {
     return std::dynamic_pointer_cast<const M>(get(key, [&]() -> std::shared_ptr<const Model> { return load(); }));

@@ -2,9 +2,12 @@
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <cstdlib>
+#include <fstream>
+#include <stdexcept>
 
 #include "engine/graph/compile_fixture.h"
 #include "morph/engine.h"
+#include "registry/stage_cache.h"
 #include "testing/stub_stages.h"
 
 using namespace morph;
@@ -19,6 +22,7 @@ const char* const kDouble = R"({"morph": 1, "name": "double", "inputs": {"in": {
 struct Made {
   std::atomic<int> n_created{0};
   std::atomic<bool> fail{false};
+  std::shared_ptr<std::atomic<int>> alive{};  ///< counts living stages when set
 };
 
 std::unique_ptr<Engine> engine_with(Made& made) {
@@ -36,7 +40,12 @@ std::unique_ptr<Engine> engine_with(Made& made) {
       if (made.fail) throw std::runtime_error("no luck");
       ++made.n_created;
       context.progress(0.5, "half");
-      return mapping_stage([](std::int64_t x) { return 2 * x; });
+      std::shared_ptr<void> life;
+      if (made.alive) {
+        ++*made.alive;
+        life = std::shared_ptr<void>(nullptr, [alive = made.alive](void*) { --*alive; });
+      }
+      return mapping_stage([life](std::int64_t x) { return 2 * x; });
     };
     registry.add_stage(spec);
   });
@@ -81,6 +90,146 @@ TEST_CASE("stages go with their plan, and another plan that agrees finds them", 
   first.reset();
   engine->load(second, nullptr);
   CHECK(made.n_created == 1);
+}
+
+TEST_CASE("stages go when the last plan does, without another load; plans may outlive the engine", "[unit]") {
+  Made made;
+  made.alive = std::make_shared<std::atomic<int>>(0);
+  auto engine = engine_with(made);
+  const Pipeline pipeline = parse_pipeline(kDouble, "double");
+  auto first = engine->compile(pipeline, {}).plan;
+  auto second = engine->compile(pipeline, {}).plan;
+  engine->load(first, nullptr);
+  engine->load(second, nullptr);
+  CHECK(*made.alive == 1);
+  first.reset();
+  CHECK(*made.alive == 1);
+  auto run = engine->create_run(second, {});
+  second.reset();
+  CHECK(*made.alive == 1);  // the run has it
+  run.reset();
+  CHECK(*made.alive == 0);
+  first = engine->compile(pipeline, {}).plan;
+  engine->load(first, nullptr);
+  CHECK(made.n_created == 2);
+  engine.reset();
+  CHECK(*made.alive == 0);
+  first.reset();
+}
+
+TEST_CASE("a model that is replaced while an engine lives is loaded anew", "[unit]") {
+  struct Factor final : Model {
+    std::int64_t value = 0;
+  };
+  TemporaryFolder folder;
+  const auto write = [&](const std::string& text) {  // as a download does: beside it, then by rename
+    folder.write("times/new", text);
+    std::filesystem::rename(folder.path() / "times/new", folder.path() / "times/factor");
+  };
+  write("2");
+  std::atomic<int> n_created{0}, n_loaded{0};
+  EngineOptions options;
+  options.n_threads = 1;
+  options.model_folders = {folder.path()};
+  Engine engine(options, [&](Registry& registry) {
+    StageSpec spec = stub_spec("number/twice", 1, 1);
+    spec.create = [&](const CreateContext& context) -> std::shared_ptr<const Stage> {
+      ++n_created;
+      const auto file = context.find_model("times") / "factor";
+      const auto factor = context.models.get_as<Factor>("factor|" + file.string(), [&] {
+        ++n_loaded;
+        auto loaded = std::make_shared<Factor>();
+        std::ifstream(file) >> loaded->value;
+        return loaded;
+      });
+      return mapping_stage([factor](std::int64_t x) { return x * factor->value; });
+    };
+    registry.add_stage(spec);
+  });
+  const auto answer = [&](const std::shared_ptr<const Plan>& plan) {
+    auto run = engine.create_run(plan, {});
+    run->start();
+    run->feed("in", number(10));
+    run->end_input("in");
+    const auto packet = run->read("out", std::chrono::seconds(20));
+    REQUIRE(packet);
+    return number_of(*packet);
+  };
+  const Pipeline pipeline = parse_pipeline(kDouble, "double");
+  const auto old = engine.compile(pipeline, {}).plan;
+  CHECK(answer(old) == 20);
+  CHECK(answer(engine.compile(pipeline, {}).plan) == 20);
+  CHECK(n_created == 1);
+  write("3");  // of the same size
+  const auto replaced = engine.compile(pipeline, {}).plan;
+  CHECK(answer(replaced) == 30);  // although the old plan still holds the old weights
+  CHECK(answer(old) == 20);
+  CHECK(answer(engine.compile(pipeline, {}).plan) == 30);
+  CHECK(n_created == 2);
+  CHECK(n_loaded == 2);
+}
+
+TEST_CASE("a fingerprint sees what was replaced, added and removed", "[unit]") {
+  TemporaryFolder folder;
+  folder.write("m/a", "1");
+  folder.write("m/sub/b", "22");
+  const auto model = folder.path() / "m";
+  std::vector<std::uint64_t> seen{files_fingerprint(model)};
+  CHECK(files_fingerprint(model) == seen[0]);
+  folder.write("other", "1");
+  CHECK(files_fingerprint(model) == seen[0]);
+  const auto changed = [&] {
+    const std::uint64_t now = files_fingerprint(model);
+    CHECK(std::count(seen.begin(), seen.end(), now) == 0);
+    seen.push_back(now);
+  };
+  folder.write("m/sub/b", "333");
+  changed();
+  folder.write("m/sub/c", "");
+  changed();
+  std::filesystem::rename(model / "sub/c", model / "sub/d");
+  changed();
+  const auto time = std::filesystem::last_write_time(model / "a");
+  std::filesystem::rename(folder.path() / "other", model / "a");
+  std::filesystem::last_write_time(model / "a", time);  // same name, size and time; another file
+  changed();
+  std::filesystem::last_write_time(model / "a", time - std::chrono::hours(1));
+  changed();
+  CHECK(files_fingerprint(model / "a") != files_fingerprint(model / "sub/b"));
+  std::filesystem::remove(model / "a");
+  changed();
+  CHECK(files_fingerprint(folder.path() / "none") == files_fingerprint(folder.path() / "neither"));
+}
+
+TEST_CASE("forgetting a model spares those whose name only begins the same", "[unit]") {
+  struct Weights final : Model {};
+  ModelStore store;
+  int n_loads = 0;
+  const auto load = [&]() -> std::shared_ptr<const Model> {
+    ++n_loads;
+    return std::make_shared<Weights>();
+  };
+  const auto a = store.get("kind|/models/voice/file.onnx|cpu", load), b = store.get("kind|/models/voice-2|cpu", load),
+             c = store.get("kind|/models/voice|cpu", load);
+  CHECK(n_loads == 3);
+  store.forget("/models/voice");
+  CHECK(store.get("kind|/models/voice-2|cpu", load) == b);
+  CHECK(store.get("kind|/models/voice/file.onnx|cpu", load) != a);
+  CHECK(store.get("kind|/models/voice|cpu", load) != c);
+}
+
+TEST_CASE("what a load's progress function throws comes to its caller; the stage does not see it", "[unit]") {
+  Made made;
+  const auto engine = engine_with(made);
+  const auto plan = engine->compile(parse_pipeline(kDouble, "double"), {}).plan;
+  int n_calls = 0;
+  const auto progress = [&](double, std::string_view) {
+    ++n_calls;
+    throw std::domain_error("stop");
+  };
+  CHECK_THROWS_AS(engine->load(plan, progress), std::domain_error);
+  CHECK(n_calls == 1);
+  CHECK_NOTHROW(engine->load(plan, nullptr));
 }
 
 TEST_CASE("what a stage throws while loading names the stage", "[unit]") {
