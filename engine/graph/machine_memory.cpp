@@ -9,6 +9,7 @@
 #include <limits>
 #include <optional>
 #include <string>
+#include <utility>
 
 namespace morph {
 namespace {
@@ -24,23 +25,46 @@ std::optional<std::uint64_t> read_number(const std::filesystem::path& file) {
   return std::nullopt;
 }
 
-std::uint64_t meminfo(const std::string& key) {
-  std::ifstream in("/proc/meminfo");
+/// Entries of /proc/meminfo, which may be absent.
+struct MemoryInfo {
+  std::optional<std::uint64_t> total, available, free, buffers, cached, shared;
+};
+
+MemoryInfo read_meminfo(const std::filesystem::path& root) {
+  MemoryInfo info;
+  const std::pair<const char*, std::optional<std::uint64_t>*> entries[] = {
+      {"MemTotal:", &info.total},  {"MemAvailable:", &info.available}, {"MemFree:", &info.free},
+      {"Buffers:", &info.buffers}, {"Cached:", &info.cached},          {"Shmem:", &info.shared}};
+  std::ifstream in(root / "proc/meminfo");
   std::string name, unit;
   std::uint64_t kib = 0;
   while (in >> name >> kib && std::getline(in, unit))
-    if (name == key + ":") return kib * 1024;
-  return 0;
+    for (const auto& [wanted, value] : entries)
+      if (name == wanted) *value = kib * 1024;
+  return info;
 }
 
-/// The kernel's page cache counts as used in a group although it can be had back.
+/// Older kernels (before 3.14) and some containers' own /proc have no MemAvailable.
+std::uint64_t available_of(const MemoryInfo& info) {
+  if (info.available) return *info.available;
+  if (!info.free) return kNoLimit;
+  const std::uint64_t shared = info.shared.value_or(0);  // counted as cached, but cannot be had back
+  const std::uint64_t cached = info.cached.value_or(0);
+  return *info.free + info.buffers.value_or(0) + (cached > shared ? cached - shared : 0);
+}
+
+/// The kernel's page cache counts as used in a group although it can be had back. Version 1 tells both the group's own
+/// and (total_) that of all groups in it, as the usage does.
 std::uint64_t reclaimable(const std::filesystem::path& group) {
   std::ifstream in(group / "memory.stat");
   std::string name;
-  std::uint64_t value = 0, sum = 0;
-  while (in >> name >> value)
-    if (name == "inactive_file" || name == "total_inactive_file" || name == "active_file") sum += value;
-  return sum;
+  std::uint64_t value = 0, own = 0;
+  std::optional<std::uint64_t> total;
+  while (in >> name >> value) {
+    if (name == "inactive_file" || name == "active_file") own += value;
+    if (name == "total_inactive_file" || name == "total_active_file") total = total.value_or(0) + value;
+  }
+  return total.value_or(own);
 }
 
 struct GroupRoom {
@@ -57,9 +81,9 @@ void narrow(GroupRoom& found, const std::filesystem::path& group, const char* li
   found.room = std::min(found.room, *limit > held ? *limit - held : 0);
 }
 
-GroupRoom group_room() {
+GroupRoom group_room(const std::filesystem::path& system) {
   GroupRoom found;
-  std::ifstream in("/proc/self/cgroup");
+  std::ifstream in(system / "proc/self/cgroup");
   std::string line;
   while (std::getline(in, line)) {
     const std::size_t first = line.find(':'), second = first == line.npos ? line.npos : line.find(':', first + 1);
@@ -67,7 +91,7 @@ GroupRoom group_room() {
     const std::string controllers = line.substr(first + 1, second - first - 1);
     const bool v2 = controllers.empty(), v1 = controllers == "memory";
     if (!v1 && !v2) continue;
-    const std::filesystem::path root = v2 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory";
+    const std::filesystem::path root = system / (v2 ? "sys/fs/cgroup" : "sys/fs/cgroup/memory");
     // Every ancestor's limit holds too; inside a container the group's own path may not exist, then only the root does.
     std::filesystem::path inner = std::filesystem::path(line.substr(second + 1)).relative_path();
     while (true) {
@@ -85,9 +109,15 @@ GroupRoom group_room() {
 
 }  // namespace
 
-std::uint64_t total_memory() { return std::min(meminfo("MemTotal"), group_room().limit); }
+std::uint64_t total_memory(const std::filesystem::path& root) {
+  const std::uint64_t total = std::min(read_meminfo(root).total.value_or(kNoLimit), group_room(root).limit);
+  return total == kNoLimit ? 0 : total;
+}
 
-std::uint64_t available_memory() { return std::min(meminfo("MemAvailable"), group_room().room); }
+std::uint64_t available_memory(const std::filesystem::path& root) {
+  const std::uint64_t available = std::min(available_of(read_meminfo(root)), group_room(root).room);
+  return available == kNoLimit ? 0 : std::max<std::uint64_t>(available, 1);
+}
 
 std::uint64_t resident_memory() {
   std::ifstream in("/proc/self/statm");

@@ -3,14 +3,17 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 
 namespace morph {
 
-/// Physical memory, or the control group's limit when that is lower. Bytes.
-std::uint64_t total_memory();
+/// Physical memory, or the control group's limit when that is lower; 0 = the system does not say. Bytes. `root` is
+/// where proc/ and sys/ are.
+std::uint64_t total_memory(const std::filesystem::path& root = "/");
 
-/// What this process could still allocate without swapping (MemAvailable, and the control groups' room). Bytes.
-std::uint64_t available_memory();
+/// What this process could still allocate without swapping: MemAvailable (from kernels and containers that lack it:
+/// what is free, buffered and cached), and the control groups' room. 0 = the system does not say; 1 = nothing. Bytes.
+std::uint64_t available_memory(const std::filesystem::path& root = "/");
 
 /// Resident bytes of this process now.
 std::uint64_t resident_memory();

@@ -2,6 +2,7 @@
 #include <catch2/catch.hpp>
 
 #include "engine/graph/compile_fixture.h"
+#include "graph/machine_memory.h"
 #include "graph/memory_plan.h"
 #include "registry/admission.h"
 
@@ -107,4 +108,85 @@ TEST_CASE("bytes print in few digits", "[unit]") {
   CHECK(to_bytes_text(1000) == "1000 B");
   CHECK(to_bytes_text(1536) == "1.5 KiB");
   CHECK(to_bytes_text(std::uint64_t{20} << 30) == "20 GiB");
+}
+
+namespace {
+
+constexpr std::uint64_t kKiB = 1024, kMiB = 1024 * 1024;
+const char* const kNewKernel =
+    "MemTotal:       16000 kB\nMemFree:         1000 kB\nMemAvailable:    9000 kB\nBuffers:          500 kB\n"
+    "Cached:          4000 kB\nShmem:            700 kB\nHugePages_Total:       0\n";
+const char* const kOldKernel =
+    "MemTotal:       16000 kB\nMemFree:         1000 kB\nBuffers:          500 kB\nCached:          4000 kB\n"
+    "SwapCached:         9 kB\nShmem:            700 kB\n";
+
+}  // namespace
+
+TEST_CASE("available memory is the kernel's word, or is made of what old kernels say", "[unit]") {
+  TemporaryFolder root;
+  CHECK(available_memory(root.path()) == 0);  // unknown
+  CHECK(total_memory(root.path()) == 0);
+  root.write("proc/meminfo", kNewKernel);
+  CHECK(available_memory(root.path()) == 9000 * kKiB);
+  CHECK(total_memory(root.path()) == 16000 * kKiB);
+  root.write("proc/meminfo", kOldKernel);
+  CHECK(available_memory(root.path()) == (1000 + 500 + 4000 - 700) * kKiB);
+  root.write("proc/meminfo", "MemTotal: 16000 kB\nMemFree: 1000 kB\n");
+  CHECK(available_memory(root.path()) == 1000 * kKiB);
+  root.write("proc/meminfo", "MemTotal: 16000 kB\n");
+  CHECK(available_memory(root.path()) == 0);
+  root.write("proc/meminfo", "rubbish\n");
+  CHECK(available_memory(root.path()) == 0);
+}
+
+TEST_CASE("a control group's limit counts, and that of every group above it", "[unit]") {
+  TemporaryFolder root;
+  root.write("proc/meminfo", "MemTotal: 102400 kB\nMemFree: 51200 kB\n");
+  SECTION("version 2") {
+    root.write("proc/self/cgroup", "0::/box/inner\n");
+    root.write("sys/fs/cgroup/box/inner/memory.max", "max\n");
+    CHECK(available_memory(root.path()) == 50 * kMiB);
+    root.write("sys/fs/cgroup/box/inner/memory.max", "41943040\n");
+    CHECK(available_memory(root.path()) == 40 * kMiB);  // its usage is not known
+    root.write("sys/fs/cgroup/box/inner/memory.current", "31457280\n");
+    CHECK(available_memory(root.path()) == 10 * kMiB);
+    root.write("sys/fs/cgroup/box/inner/memory.stat", "anon 1\ninactive_file 4194304\nactive_file 1048576\n");
+    CHECK(available_memory(root.path()) == 15 * kMiB);
+    CHECK(total_memory(root.path()) == 40 * kMiB);
+    root.write("sys/fs/cgroup/box/memory.max", "20971520\n");
+    root.write("sys/fs/cgroup/box/memory.current", "18874368\n");
+    CHECK(available_memory(root.path()) == 2 * kMiB);
+    CHECK(total_memory(root.path()) == 20 * kMiB);
+  }
+  SECTION("version 1") {
+    root.write("proc/self/cgroup", "5:cpu,cpuacct:/x\n4:memory:/docker/abc\n0::/\n");
+    // In a container the group's own path is not there; its limit is at the root.
+    root.write("sys/fs/cgroup/memory/memory.limit_in_bytes", "31457280\n");
+    root.write("sys/fs/cgroup/memory/memory.usage_in_bytes", "29360128\n");
+    CHECK(available_memory(root.path()) == 2 * kMiB);
+    root.write("sys/fs/cgroup/memory/memory.stat",
+               "inactive_file 4194304\nactive_file 0\ntotal_inactive_file 5242880\ntotal_active_file 1048576\n");
+    CHECK(available_memory(root.path()) == 8 * kMiB);
+    root.write("sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");  // how it says: none
+    CHECK(available_memory(root.path()) == 50 * kMiB);
+  }
+  SECTION("a full group has nothing, which is not the same as unknown") {
+    root.write("proc/self/cgroup", "0::/\n");
+    root.write("sys/fs/cgroup/memory.max", "1048576\n");
+    root.write("sys/fs/cgroup/memory.current", "2097152\n");
+    CHECK(available_memory(root.path()) == 1);
+  }
+  SECTION("without /proc/meminfo the group's limit is all there is") {
+    std::filesystem::remove(root.path() / "proc/meminfo");
+    root.write("proc/self/cgroup", "0::/\n");
+    root.write("sys/fs/cgroup/memory.max", "1048576\n");
+    CHECK(available_memory(root.path()) == kMiB);
+    CHECK(total_memory(root.path()) == kMiB);
+  }
+}
+
+TEST_CASE("this machine says what it has", "[unit]") {
+  CHECK(total_memory() > 64 * kMiB);
+  CHECK(available_memory() > kMiB);
+  CHECK(available_memory() <= total_memory());
 }
