@@ -219,7 +219,7 @@ StoredTensor read_tensor(Cursor& cursor, const std::string& file, std::uint64_t 
     const auto d = cursor.number<std::int64_t>(tensor.where, "a tensor's shape");
     if (d < 0 || (d != 0 && elements > kMaxElements / d))
       refuse(tensor.where, fmt::format("expected a shape of at most 2^48 elements, found a dimension of {}", d));
-    elements *= d;
+    elements *= std::max<std::int64_t>(d, 1);  // an empty tensor's other dimensions are bounded, too
     tensor.shape.push_back(d);
   }
   const std::int64_t row = tensor.shape.empty() ? 1 : tensor.shape.front();

@@ -62,7 +62,7 @@ StoredTensor parse_entry(const std::string& key, const json& entry, std::span<co
     tensor.shape.push_back(d);
     if (d != 0 && elements > kMaxElements / d)
       refuse(tensor.where, "expected a shape of sane size, found one that overflows");
-    elements *= d;
+    elements *= std::max<std::int64_t>(d, 1);  // an empty tensor's other dimensions are bounded, too
   }
   const json& offsets = entry["data_offsets"];
   if (offsets.size() != 2) refuse(tensor.where, "expected two data_offsets");
@@ -71,7 +71,7 @@ StoredTensor parse_entry(const std::string& key, const json& entry, std::span<co
   if (begin > end || static_cast<std::uint64_t>(end) > data.size())
     refuse(tensor.where, fmt::format("expected data within {} bytes, found offsets {} to {} (is the file truncated?)",
                                      data.size(), begin, end));
-  const std::int64_t bytes = elements * static_cast<std::int64_t>(size_of(tensor.type));
+  const std::int64_t bytes = tensor.elements() * static_cast<std::int64_t>(size_of(tensor.type));
   if (end - begin != bytes)
     refuse(tensor.where, fmt::format("expected {} bytes for {} {}, found {}", bytes, to_string(tensor.type),
                                      shape_text(tensor.shape), end - begin));

@@ -3,13 +3,24 @@
 #include "chat/chat_template.h"
 
 #include <chat.h>
+#include <log.h>
 
 #include <exception>
+#include <mutex>
 
 #include "morph/error.h"
 #include "morph/log.h"
 
 namespace morph::backbone {
+namespace {
+
+/// llama-common prints to the terminal by itself; what fails is in its exceptions too. Per process, as its log is.
+void silence_library() {
+  static std::once_flag once;
+  std::call_once(once, [] { common_log_set_verbosity_thold(LOG_LEVEL_OUTPUT); });
+}
+
+}  // namespace
 
 struct ChatTemplate::Jinja {
   common_chat_templates_ptr templates;
@@ -17,6 +28,7 @@ struct ChatTemplate::Jinja {
 };
 
 ChatTemplate::ChatTemplate(const llama_model* model, std::string source) : source_(std::move(source)) {
+  silence_library();
   try {  // an edge: another library's exceptions stop here
     auto jinja = std::make_unique<Jinja>();
     jinja->templates = common_chat_templates_init(model, source_);

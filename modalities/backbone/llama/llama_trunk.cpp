@@ -59,9 +59,21 @@ std::string valid_utf8(std::string_view text) {
   return valid;
 }
 
+/// What libllama's progress callback works on. It is an edge: what `report` throws (a cancel) waits in `failure`.
+struct Progress {
+  const std::function<void(double)>* report;
+  std::exception_ptr failure;
+};
+
 bool report_progress(float fraction, void* user) {
-  (*static_cast<const std::function<void(double)>*>(user))(fraction);
-  return true;
+  auto& progress = *static_cast<Progress*>(user);
+  try {
+    (*progress.report)(fraction);
+    return true;
+  } catch (...) {
+    progress.failure = std::current_exception();
+    return false;  // ends the loading
+  }
 }
 
 }  // namespace
@@ -201,11 +213,13 @@ std::shared_ptr<const Trunk> load_trunk(const TrunkOptions& options) {
   params.devices = devices.data();
   params.n_gpu_layers = on_cpu ? 0 : -1;
   params.load_mode = LLAMA_LOAD_MODE_MMAP;
+  backbone::Progress progress{&options.progress, nullptr};
   if (options.progress) {
     params.progress_callback = backbone::report_progress;
-    params.progress_callback_user_data = const_cast<std::function<void(double)>*>(&options.progress);
+    params.progress_callback_user_data = &progress;
   }
   backbone::ModelHandle model(llama_model_load_from_file(file.c_str(), params));
+  if (progress.failure != nullptr) std::rethrow_exception(progress.failure);
   if (!model)
     throw Error(ErrorCode::weights, file.string(),
                 fmt::format("libllama cannot load this model (architecture {}); see the log with MORPH_LOG=debug",
@@ -225,7 +239,7 @@ Estimate estimate_trunk(const TrunkOptions& options, const SessionOptions& sessi
   // (an upper bound by shapes; not measured).
   const auto n_batch = static_cast<std::uint64_t>(std::min(session.n_batch, session.n_ctx));
   estimate.scratch = static_cast<std::uint64_t>(session.max_outputs) * static_cast<std::uint64_t>(facts.n_vocab) * 8 +
-                     n_batch * static_cast<std::uint64_t>(facts.d_model) * 4 * 8 * 4;
+                     n_batch * static_cast<std::uint64_t>(facts.d_model) * 4 * (8 * 4 + session.taps.size());
   estimate.runtime = 24u << 20;
   estimate.runtime_key = "ggml";
   return estimate;

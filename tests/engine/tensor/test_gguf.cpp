@@ -305,6 +305,7 @@ TEST_CASE("gguf: damage is named", "[unit]") {
   CHECK_THAT(tensor("w", {-2}, 0, 0, 16), Catch::Contains("dimension of -2"));
   CHECK_THAT(tensor("w", {1ll << 40, 1ll << 40}, 0, 0, 16), Catch::Contains("2^48"));
   CHECK_THAT(tensor("w", {std::numeric_limits<std::int64_t>::max(), 4, 4}, 0, 0, 16), Catch::Contains("2^48"));
+  CHECK_THAT(message_of(GgufBytes().tensor("w", {0, 1ll << 40, 1ll << 40}, 0, 0).bytes(1)), Catch::Contains("2^48"));
   CHECK_THAT(tensor("w", {2}, 4, 0, 16), Catch::Contains("number 4"));  // a type that ggml once had
   CHECK_THAT(tensor("w", {2}, 0x7fffffff, 0, 16), Catch::Contains("number 2147483647"));
   CHECK_THAT(tensor("w", {33}, GGML_TYPE_Q8_0, 0, 64), Catch::Contains("whole blocks of 32"));

@@ -99,6 +99,8 @@ TEST_CASE("safetensors: damage is named", "[unit]") {
              Catch::Contains("expected 12 bytes"));
   CHECK_THAT(damage(R"({"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,8]}})", 8),
              Catch::Contains("overflows"));
+  CHECK_THAT(damage(R"({"a":{"dtype":"F32","shape":[4611686018427387904,0,4],"data_offsets":[0,0]}})", 0),
+             Catch::Contains("overflows"));
   CHECK_THAT(damage(R"({"a":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}})", 8), Catch::Contains("whole numbers"));
   CHECK_THAT(damage(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[8,0]}})", 8), Catch::Contains("offsets 8 to 0"));
   CHECK_THAT(damage(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,18446744073709551615]}})", 8),

@@ -294,8 +294,12 @@ class Changed {
     bytes_.replace(at, from.size(), to);
     return *this;
   }
-  std::string refusal() const {
+  const std::filesystem::path& write() const {
     std::ofstream(path_, std::ios::binary).write(bytes_.data(), static_cast<std::streamsize>(bytes_.size()));
+    return path_;
+  }
+  std::string refusal() const {
+    write();
     const std::string message = message_of([&] { load_trunk({path_, "cpu", {}}); }, ErrorCode::weights);
     CHECK(message.find("bad.gguf") != std::string::npos);
     return message;
@@ -402,6 +406,39 @@ TEST_CASE("what a language model says of itself is checked", "[unit][trunk]") {
                for (std::uint32_t i = 0; i <= 1u << 22; ++i) made.put<std::uint8_t>(0);
              }),
              Catch::Contains("at most 4194304 tokens, found 4194305"));
+}
+
+TEST_CASE("what a progress report throws ends the loading and comes out of it", "[unit][trunk]") {
+  const TinyTrunkFile file;
+  int n_reports = 0;
+  const auto cancel = [&](double) {
+    if (++n_reports == 2) throw Error(ErrorCode::cancelled, "load", "stopped");
+  };
+  CHECK(message_of(
+            [&] {
+              load_trunk({file.path(), "cpu", cancel});
+            },
+            ErrorCode::cancelled)
+            .find("stopped") != std::string::npos);
+  CHECK(load_trunk({file.path(), "cpu", [](double) {}}) != nullptr);
+}
+
+TEST_CASE("chat templates that are broken or refuse are named", "[unit][trunk]") {
+  const TinyTrunkFile good;
+  const std::vector<ChatMessage> messages = {{"user", "Hi"}};
+  const auto with = [&](std::string_view from, std::string_view to) {
+    return load_trunk({Changed(good).replace(from, to).write(), "cpu", {}});
+  };
+  // ChatML is among libllama's built-in formats, so a template of it that does not parse still works.
+  const auto builtin = with("{% endfor %}", "{% endfro %}");
+  CHECK(builtin->apply_template(messages, true).text == "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n");
+  const auto refusing = with("message['content']", "raise_exception(3)");
+  CHECK(message_of([&] { refusing->apply_template(messages, true); }, ErrorCode::weights).find("refuses") !=
+        std::string::npos);
+  const auto good_trunk = load_trunk({good.path(), "cpu", {}});
+  CHECK(good_trunk->apply_template({}, true).text == "<|im_start|>assistant\n");
+  CHECK(good_trunk->apply_template(std::vector<ChatMessage>{{"user", ""}}, false).text ==
+        "<|im_start|>user\n<|im_end|>\n");
 }
 
 TEST_CASE("control tokens that begin with a wide character are broken up between characters", "[unit][trunk]") {
