@@ -233,6 +233,34 @@ TEST_CASE("uniform numbers stay inside (0, 1) and are spread evenly", "[unit][op
   for (const int n : bins) CHECK(std::abs(n - 4096) < 300);
 }
 
+TEST_CASE("products with integer weights are exact, also where two share them", "[unit][openvino]") {
+  // y = MatMulInteger(quantised a, W, its zero point, [1, -2]), z = the same weights on y quantised again.
+  const std::string weights = {'\x80', '\x01', '\x7f', '\xfe'};  // [2, 2]: -128 1 / 127 -2
+  const std::string zeros = {'\x01', '\xfe'};
+  const std::string bytes = tiny_onnx({{"DynamicQuantizeLinear", {"a"}, {"q", "scale", "zero"}},
+                                       {"MatMulInteger", {"q", "w", "zero", "w_zero"}, {"i"}},
+                                       {"Cast", {"i"}, {"y"}, "to", 1},
+                                       {"DynamicQuantizeLinear", {"y"}, {"q2", "scale2", "zero2"}},
+                                       {"MatMulInteger", {"q2", "w", "zero2", "w_zero"}, {"i2"}},
+                                       {"Cast", {"i2"}, {"z"}, "to", 1}},
+                                      {"a"}, {"y", "z"}, {}, {{"w", 3, {2, 2}, weights}, {"w_zero", 3, {2}, zeros}});
+  const ScratchFolder folder;
+  ModelStore store;
+  const auto model = OnnxModel::load(store, folder.write("product.onnx", bytes), kUncached);
+  // Scale 1, zero point 55: 200 - 55 = 145 is no 8-bit integer of one sign and -55 none of the other.
+  const std::vector<float> a = {-55.0f, 200.0f};
+  const auto out = model->create_session()->run({{"a", OnnxTensor::f32({2}, a)}});
+  const auto y = out.at("y").values<float>();
+  REQUIRE(y.size() == 2);
+  CHECK(y[0] == -55.0f * (-128 - 1) + 200.0f * (127 - 1));
+  CHECK(y[1] == -55.0f * (1 + 2) + 200.0f * (-2 + 2));
+  // y = 32295, -165: a step of 32460 / 255; 255 - 1 above the zero point (of 1) and 1 below it.
+  const auto z = out.at("z").values<float>();
+  REQUIRE(z.size() == 2);
+  CHECK(z[0] == 254.0f * (-128 - 1) - 1.0f * (127 - 1));
+  CHECK(z[1] == 254.0f * (1 + 2) - 1.0f * (-2 + 2));
+}
+
 TEST_CASE("sessions of one model run at once", "[unit][openvino]") {
   const ScratchFolder folder;
   ModelStore store;

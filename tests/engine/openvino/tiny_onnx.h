@@ -38,12 +38,23 @@ class ProtoMessage {
 struct TinyNode {
   std::string op;
   std::vector<std::string> inputs, outputs;
+  std::string attribute{};  ///< an integer's name; empty: none
+  std::uint64_t attribute_value = 0;
+};
+
+/// Weights. `type` is TensorProto.DataType: 2 is u8, 3 is i8.
+struct TinyConstant {
+  std::string name;
+  int type = 3;
+  std::vector<std::uint64_t> shape;
+  std::string bytes;
 };
 
 /// A model of F32 vectors of any length: `inputs` and `outputs` are names, each of shape [n] with n unknown.
 inline std::string tiny_onnx(const std::vector<TinyNode>& nodes, const std::vector<std::string>& inputs,
                              const std::vector<std::string>& outputs,
-                             const std::vector<std::pair<std::string, std::string>>& metadata = {}) {
+                             const std::vector<std::pair<std::string, std::string>>& metadata = {},
+                             const std::vector<TinyConstant>& constants = {}) {
   const auto value = [](const std::string& name) {
     const ProtoMessage shape = ProtoMessage().message(1, ProtoMessage().text(2, "n"));
     const ProtoMessage tensor = ProtoMessage().number(1, 1).message(2, shape);
@@ -54,9 +65,18 @@ inline std::string tiny_onnx(const std::vector<TinyNode>& nodes, const std::vect
     ProtoMessage written;
     for (const std::string& name : node.inputs) written.text(1, name);
     for (const std::string& name : node.outputs) written.text(2, name);
-    graph.message(1, written.text(4, node.op));
+    written.text(4, node.op);
+    if (!node.attribute.empty())
+      written.message(5, ProtoMessage().text(1, node.attribute).number(3, node.attribute_value).number(20, 2));
+    graph.message(1, written);
   }
   graph.text(2, "tiny");
+  for (const TinyConstant& constant : constants) {
+    ProtoMessage tensor;
+    for (const std::uint64_t n : constant.shape) tensor.number(1, n);
+    graph.message(
+        5, tensor.number(2, static_cast<std::uint64_t>(constant.type)).text(8, constant.name).text(9, constant.bytes));
+  }
   for (const std::string& name : inputs) graph.message(11, value(name));
   for (const std::string& name : outputs) graph.message(12, value(name));
   ProtoMessage model;
