@@ -1,4 +1,6 @@
 """`morph pull hf:...` against a local server that drops, truncates and lies. Standard library only."""
+import hashlib
+import json
 import os
 import pathlib
 import subprocess
@@ -112,9 +114,58 @@ class Pull(unittest.TestCase):
         self.assertIn("MORPH_HUB", done.stderr)
 
     def test_bad_names(self):
-        for name in ("hf:nothing", "hf:../x/y", "ftp://x/y"):
-            done = subprocess.run([BINARY, "pull", name], capture_output=True, text=True, timeout=60, check=False)
-            self.assertEqual(done.returncode, 2, f"{name}: {done.stderr}")
+        """Whatever could lead out of the models folder is refused before anything is asked or written."""
+        names = ("hf:nothing", "hf:../x/y", "ftp://x/y", f"hf:org/{self.folder}/name", "hf:org//name", "hf:/org/name",
+                 "hf:org/", "hf:org/.", "hf:org/..", "hf:./name", "hf:org/name/", "hf:org/a/b", "hf:org/name@", "hf:/name",
+                 "hf:org/name@../../x", "hf:org/name@/x", "hf:org/na me", "hf:org/-name", "hf:@main", "hf:")
+        with Hub(FILES) as hub:
+            for name in names:
+                with self.subTest(name):
+                    environment = dict(os.environ, MORPH_HUB=hub.address, MORPH_CACHE=str(self.folder / "cache"))
+                    environment.pop("MORPH_MODELS", None)
+                    done = subprocess.run([BINARY, "pull", name], capture_output=True, text=True, timeout=60,
+                                          check=False, env=environment)
+                    self.assertEqual(done.returncode, 2, done.stderr)
+                    self.assertIn("error (config)", done.stderr)
+            self.assertEqual(hub.requests, [])
+        self.assertEqual(list(self.folder.iterdir()), [])
+
+    def test_what_changed_since_is_fetched_again(self):
+        for path in ("model.safetensors", "config.json"):
+            with self.subTest(path), Hub(FILES) as hub:
+                self.assertEqual(pull(hub, self.folder).returncode, 0)
+                file = self.folder / "out" / path
+                file.write_bytes(bytes(b ^ 1 for b in FILES[path]))  # of the same size
+                hub.requests.clear()
+                done = pull(hub, self.folder)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                self.assertEqual(self.read(path), FILES[path])
+                self.assertIn(path, done.stderr)
+                self.assertEqual([r[0] for r in hub.requests if "/resolve/" in r[0]],
+                                 ["/org/name/resolve/c0ffee/" + path])
+
+    def test_hashes_are_remembered_while_size_and_time_stay(self):
+        with Hub(FILES) as hub:
+            for _ in range(2):
+                self.assertEqual(pull(hub, self.folder).returncode, 0)
+            store = self.folder / "cache" / "hashes.json"
+            remembered = json.loads(store.read_text())
+            self.assertEqual([key.split("|")[0] for key in remembered],
+                             [str(self.folder / "out" / "model.safetensors")])
+            self.assertEqual(list(remembered.values()), [hashlib.sha256(FILES["model.safetensors"]).hexdigest()])
+            # What is remembered is believed: another hash there makes the file look foreign.
+            store.write_text(json.dumps({key: "0" * 64 for key in remembered}))
+            hub.requests.clear()
+            self.assertEqual(pull(hub, self.folder).returncode, 0)
+            self.assertEqual([r[0] for r in hub.requests if "/resolve/" in r[0]],
+                             ["/org/name/resolve/c0ffee/model.safetensors"])
+
+    def test_folder_that_cannot_be(self):
+        (self.folder / "out").write_text("a file")
+        with Hub(FILES) as hub:
+            done = pull(hub, self.folder)
+        self.assertEqual(done.returncode, 2, done.stderr)
+        self.assertIn(str(self.folder / "out"), done.stderr)
 
 
 if __name__ == "__main__":

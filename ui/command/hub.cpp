@@ -7,6 +7,7 @@
 #include <openssl/evp.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cerrno>
 #include <chrono>
 #include <cstdio>
@@ -16,6 +17,7 @@
 #include <thread>
 
 #include "morph/error.h"
+#include "provenance.h"
 
 namespace morph::command {
 namespace {
@@ -122,7 +124,9 @@ std::string digest_of(const std::filesystem::path& file, const EVP_MD* kind, con
 
 /// Empty when the file is what the hub said, else what is wrong.
 std::string mismatch(const std::filesystem::path& file, const HubFile& expected) {
-  const std::uint64_t size = std::filesystem::file_size(file);
+  std::error_code failed;
+  const std::uint64_t size = std::filesystem::file_size(file, failed);
+  if (failed) throw Error(ErrorCode::resource, file.string(), "cannot be read back to check it: " + failed.message());
   if (size != expected.bytes) return fmt::format("expected {} bytes, found {}", expected.bytes, size);
   if (!expected.sha256.empty()) {
     const std::string found = digest_of(file, EVP_sha256(), "");
@@ -134,6 +138,14 @@ std::string mismatch(const std::filesystem::path& file, const HubFile& expected)
       return fmt::format("expected blob {}, found {}", expected.git_blob_sha1, found);
   }
   return {};
+}
+
+void make_folder(const std::filesystem::path& folder) {
+  std::error_code failed;
+  std::filesystem::create_directories(folder, failed);
+  if (failed)
+    throw Error(ErrorCode::config, folder.string(),
+                "expected a folder that can be written to, found: " + failed.message());
 }
 
 std::string escape_path(const std::string& path) {
@@ -164,6 +176,41 @@ void check_relative_path(const std::string& path) {
     if (static_cast<unsigned char>(c) < 32) bad("control character");
   for (const auto& part : std::filesystem::path(path))
     if (part == ".." || part == "." || part.empty()) bad("leaves the folder");
+}
+
+bool is_downloaded(const std::filesystem::path& file, const HubFile& expected) {
+  std::error_code failed;
+  if (!std::filesystem::is_regular_file(file, failed)) return false;
+  if (std::filesystem::file_size(file, failed) != expected.bytes || failed) return false;
+  if (!expected.sha256.empty()) return file_sha256(file, true) == expected.sha256;
+  return mismatch(file, expected).empty();
+}
+
+HubName parse_hub_name(const std::string& text) {
+  const auto bad = [&](const char* what) {
+    throw Error(ErrorCode::config, "hf:" + text, fmt::format("expected hf:ORG/NAME or hf:ORG/NAME@REVISION, {}", what));
+  };
+  HubName parsed{"", "", "main"};
+  std::string model = text;
+  if (const std::size_t at = model.find('@'); at != std::string::npos) {
+    parsed.revision = model.substr(at + 1);
+    model.resize(at);
+  }
+  const auto is_word = [](const std::string& word, const char* others) {
+    return !word.empty() && word.size() <= 128 && word.front() != '-' && word.find("..") == std::string::npos &&
+           word != "." && std::all_of(word.begin(), word.end(), [&](const char c) {
+             return std::isalnum(static_cast<unsigned char>(c)) != 0 || (c != 0 && std::strchr(others, c) != nullptr);
+           });
+  };
+  const std::size_t slash = model.find('/');
+  if (slash == std::string::npos) bad("found no slash");
+  parsed.organisation = model.substr(0, slash);
+  parsed.name = model.substr(slash + 1);
+  if (!is_word(parsed.organisation, "._-")) bad("the organisation is empty or has other than letters, digits, . _ -");
+  if (!is_word(parsed.name, "._-")) bad("the name is empty or has other than letters, digits, . _ -");
+  if (!is_word(parsed.revision, "._-/+") || parsed.revision.front() == '/')
+    bad("the revision is no branch, tag or commit");
+  return parsed;
 }
 
 HubClient::HubClient(std::string base, std::string token) : base_(std::move(base)), token_(std::move(token)) {
@@ -226,7 +273,7 @@ void HubClient::download(const HubModel& model, const HubFile& file, const std::
                          const HubProgress& progress) {
   const std::filesystem::path target = folder / file.path;
   const std::filesystem::path part = target.string() + ".part";
-  std::filesystem::create_directories(target.parent_path());
+  make_folder(target.parent_path());
   const std::string url = fmt::format("{}/{}/resolve/{}/{}", base_, escape_path(model.name), escape_path(model.commit),
                                       escape_path(file.path));
   bool hash_failed_before = false;
@@ -276,7 +323,11 @@ void HubClient::download(const HubModel& model, const HubFile& file, const std::
     }
     const std::string wrong = mismatch(part, file);
     if (wrong.empty()) {
-      std::filesystem::rename(part, target);
+      std::error_code failed;
+      std::filesystem::rename(part, target, failed);
+      if (failed)
+        throw Error(ErrorCode::resource, target.string(),
+                    "the finished file cannot take its name: " + failed.message());
       return;
     }
     std::filesystem::remove(part);

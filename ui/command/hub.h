@@ -51,6 +51,18 @@ class HubClient {
 /// TensorFlow, Flax) are left out where safetensors or GGUF exist, and pickles always.
 std::vector<HubFile> select_files(const HubModel& model, const std::vector<std::string>& include);
 
+/// Whether `file` is what the listing says: its size, and its hash (sha256 of large files as remembered in
+/// hashes.json, computed when they changed since). Throws Error{resource} when it cannot be read.
+bool is_downloaded(const std::filesystem::path& file, const HubFile& expected);
+
+/// "ORG/NAME" or "ORG/NAME@REVISION" in its parts (the revision is "main" when there is none). Throws Error{config} for
+/// anything that could lead out of the models folder or of the hub's address.
+struct HubName {
+  std::string organisation, name, revision;
+  std::string model() const { return organisation + "/" + name; }
+};
+HubName parse_hub_name(const std::string& text);
+
 /// Throws Error{format} unless `path` is relative, has no "..", no empty or hidden-device parts and no control bytes.
 void check_relative_path(const std::string& path);
 

@@ -55,35 +55,40 @@ int pull_starter(const std::string& set) {
 
 int pull_hub(const PullOptions& options) {
   const InterruptWatch watch;  // what is there is kept and resumed
-  std::string name = options.what.substr(3);
-  std::string revision = "main";
-  if (const std::size_t at = name.find('@'); at != std::string::npos) {
-    revision = name.substr(at + 1);
-    name.resize(at);
-  }
-  if (name.find('/') == std::string::npos || name.find("..") != std::string::npos || revision.empty())
-    throw Error(ErrorCode::config, options.what, "expected hf:ORG/NAME or hf:ORG/NAME@REVISION");
+  const HubName name = parse_hub_name(options.what.substr(3));
   const char* hub = std::getenv("MORPH_HUB");
   const char* token = std::getenv("HF_TOKEN");
   HubClient client(hub != nullptr ? hub : kDefaultHub, token != nullptr ? token : "");
-  const HubModel model = client.list(name, revision);
+  const HubModel model = client.list(name.model(), name.revision);
   const std::vector<HubFile> files = select_files(model, options.include);
   if (files.empty()) throw Error(ErrorCode::config, options.what, "none of its files is wanted; see --include");
-  const std::filesystem::path folder = options.to.empty()
-                                           ? ModelLocator().roots().front() / name.substr(name.find('/') + 1)
-                                           : std::filesystem::path(options.to);
+  const std::filesystem::path folder =
+      options.to.empty() ? ModelLocator().roots().front() / name.name : std::filesystem::path(options.to);
+  ProgressLine line(options.quiet);
+  std::vector<HubFile> missing;
   std::uint64_t need = 0;
-  for (const HubFile& file : files)
-    if (!std::filesystem::exists(folder / file.path)) need += file.bytes;
-  std::filesystem::create_directories(folder);
-  const auto space = std::filesystem::space(folder);
+  for (const HubFile& file : files) {
+    const std::filesystem::path there = folder / file.path;
+    std::error_code failed;
+    line.show(1.0, fmt::format("checking {}", file.path));
+    if (is_downloaded(there, file)) continue;
+    line.clear();
+    if (std::filesystem::exists(there, failed))
+      fmt::print(stderr, "{}: is not what the hub has; fetching it again\n", there.string());
+    missing.push_back(file);
+    need += file.bytes;
+  }
+  line.clear();
+  std::error_code failed;
+  std::filesystem::create_directories(folder, failed);
+  const auto space = failed ? std::filesystem::space_info{} : std::filesystem::space(folder, failed);
+  if (failed)
+    throw Error(ErrorCode::config, folder.string(),
+                "expected a folder that can be written to, found: " + failed.message());
   if (space.available < need)
     throw Error(ErrorCode::resource, folder.string(),
                 fmt::format("needs {}, the disk has {} free", human_bytes(need), human_bytes(space.available)));
-  ProgressLine line(options.quiet);
-  for (const HubFile& file : files) {
-    if (std::filesystem::exists(folder / file.path) && std::filesystem::file_size(folder / file.path) == file.bytes)
-      continue;
+  for (const HubFile& file : missing) {
     client.download(model, file, folder, [&](double fraction, const std::string& what) {
       line.show(fraction, fmt::format("{} ({})", what, human_bytes(file.bytes)));
     });
