@@ -13,6 +13,13 @@
 
 namespace morph::audio {
 
+/// One token of a text that shares the cache with others.
+struct WhisperBranch {
+  int token = 0;
+  int position = 0;           ///< in the whole sequence, prompt included
+  std::span<const int> rows;  ///< of the cache, of its text so far after the prompt; the last is the token's own
+};
+
 /// Not thread-safe. Throws Error{cancelled} when the abort function said so.
 class WhisperSession {
  public:
@@ -36,12 +43,24 @@ class WhisperSession {
   /// the tokens with the indices `outputs`. Valid until the next call.
   std::span<const float> decode(std::span<const int> tokens, int n_past, std::span<const int> outputs);
   std::span<const float> decode_next(int token, int n_past);
+  /// One more token of several texts that follow one prompt of `n_prompt` tokens (rows 0 to n_prompt - 1); logits
+  /// [vocab_size, n_branches]. Valid until the next call.
+  std::span<const float> decode_branches(std::span<const WhisperBranch> branches, int n_prompt);
+  /// Rows of the self-attention cache: some more than the longest text, for texts side by side.
+  int cache_rows() const { return static_cast<int>(self_.n_ctx()); }
+  /// Rows that a model's session makes.
+  static int cache_rows(const WhisperConfig& config);
 
   std::size_t bytes() const;  ///< caches and scratch
 
  private:
   tensor::Graph& encoder_graph(int n_ctx);
   tensor::Graph& decoder_graph(const WhisperDecoderShape& shape);
+  /// Runs a decoder graph whose mask is in mask_.
+  std::span<const float> run_decoder(const WhisperDecoderShape& shape, std::span<const int> tokens,
+                                     std::span<const std::int32_t> positions, std::span<const std::int64_t> rows,
+                                     std::span<const int> outputs);
+  void check_tokens(int n_past, int n, std::span<const int> tokens) const;
 
   std::shared_ptr<const WhisperModel> model_;
   Options options_;

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "hearing/beam_search.h"
 #include "morph/error.h"
 
 namespace morph::audio {
@@ -30,19 +31,6 @@ std::pair<int, double> choose(std::span<const float> logits, double temperature,
     }
   }
   return {static_cast<int>(chosen), static_cast<double>(logits[chosen]) - total};
-}
-
-/// True when the last tokens are one phrase over and over: decoding on is a waste of time.
-bool loops(const std::vector<int>& tokens) {
-  for (std::size_t period = 1; period <= 12; ++period) {
-    const std::size_t times = period == 1 ? 10 : 6;
-    if (tokens.size() < period * times) continue;
-    bool same = true;
-    for (std::size_t i = 0; same && i < period * (times - 1); ++i)
-      same = tokens[tokens.size() - 1 - i] == tokens[tokens.size() - 1 - i - period];
-    if (same) return true;
-  }
-  return false;
 }
 
 }  // namespace
@@ -77,6 +65,32 @@ std::string WindowDecoder::detect_language(double* probability) {
   return best;
 }
 
+void WindowDecoder::check_cancelled() const {
+  if (cancelled_ && cancelled_())
+    throw Error(ErrorCode::cancelled, "hearing", "the transcription was stopped on request");
+}
+
+void WindowDecoder::sample(WindowText& text, const WhisperRules& rules, std::vector<float> scores, int n_prompt,
+                           int limit, std::mt19937_64& random) {
+  double sum = 0;
+  while (static_cast<int>(text.tokens.size()) < limit) {
+    check_cancelled();
+    rules.apply(scores, text.tokens);
+    const auto [token, logprob] = choose(scores, text.temperature, random);
+    sum += logprob;
+    ++text.n_decoded;
+    if (token == tokens_->end) {
+      text.finished = true;
+      break;
+    }
+    text.tokens.push_back(token);
+    if (loops(text.tokens)) break;
+    const auto next = session_->decode_next(token, n_prompt + static_cast<int>(text.tokens.size()) - 1);
+    scores.assign(next.begin(), next.end());
+  }
+  text.mean_logprob = sum / static_cast<double>(text.tokens.size() + 1);
+}
+
 WindowText WindowDecoder::attempt(const DecodeOptions& options, const std::vector<int>& previous, int n_audio,
                                   double temperature, std::mt19937_64& random) {
   const WhisperModel& model = session_->model();
@@ -101,25 +115,18 @@ WindowText WindowDecoder::attempt(const DecodeOptions& options, const std::vecto
   text.no_speech =
       std::exp(static_cast<double>(at_start[static_cast<std::size_t>(tokens_->no_speech)]) - log_sum_exp(at_start));
   std::vector<float> scores(first.begin() + static_cast<std::ptrdiff_t>(n_vocab), first.end());
-  double sum = 0;
-  const int limit = std::min(options.max_tokens, n_ctx - static_cast<int>(prompt.size()) - 1);
-  while (static_cast<int>(text.tokens.size()) < limit) {
-    if (cancelled_ && cancelled_())
-      throw Error(ErrorCode::cancelled, "hearing", "the transcription was stopped on request");
-    rules.apply(scores, text.tokens);
-    const auto [token, logprob] = choose(scores, temperature, random);
-    sum += logprob;
-    ++text.n_decoded;
-    if (token == tokens_->end) {
-      text.finished = true;
-      break;
-    }
-    text.tokens.push_back(token);
-    if (loops(text.tokens)) break;
-    const auto next = session_->decode_next(token, static_cast<int>(prompt.size() + text.tokens.size()) - 1);
-    scores.assign(next.begin(), next.end());
+  const int n_prompt = static_cast<int>(prompt.size());
+  const int limit = std::min(options.max_tokens, n_ctx - n_prompt - 1);
+  if (temperature > 0 || options.beam_size <= 1) {
+    sample(text, rules, std::move(scores), n_prompt, limit, random);
+  } else {
+    BeamSearch search(*session_, *tokens_, rules, [this] { check_cancelled(); });
+    BeamText best = search.run(n_prompt, scores, options.beam_size, limit);
+    text.mean_logprob = best.mean_logprob();
+    text.tokens = std::move(best.tokens);
+    text.finished = best.finished;
+    text.n_decoded = search.n_steps();
   }
-  text.mean_logprob = sum / static_cast<double>(text.tokens.size() + 1);
   text.compression = compression_ratio(model.tokens->text(text.tokens));
   return text;
 }

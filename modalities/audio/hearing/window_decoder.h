@@ -1,5 +1,5 @@
-// WindowDecoder: the text of one encoded window. Greedy first; when that looks wrong (it repeats itself or the model is
-// unsure), again with rising temperatures, as in openai/whisper transcribe.py.
+// WindowDecoder: the text of one encoded window. The likeliest text first, by beam search; when that looks wrong (it
+// repeats itself or the model is unsure), again with rising temperatures, as in openai/whisper transcribe.py.
 #pragma once
 
 #include <cstdint>
@@ -22,6 +22,7 @@ struct DecodeOptions {
   double min_logprob = -1.0;     ///< mean per token; below: the model is unsure
   double max_no_speech = 0.6;    ///< above, and unsure: there is no speech
   int max_tokens = 224;
+  int beam_size = 5;  ///< texts followed at temperature 0; 1 takes the likeliest token each time
 };
 
 struct WindowText {
@@ -44,6 +45,10 @@ class WindowDecoder {
   WindowText decode(const DecodeOptions& options, const std::vector<int>& previous, int n_audio, std::uint64_t seed);
 
  private:
+  /// Tokens one by one, after the prompt.
+  void sample(WindowText& text, const WhisperRules& rules, std::vector<float> scores, int n_prompt, int limit,
+              std::mt19937_64& random);
+  void check_cancelled() const;
   WindowText attempt(const DecodeOptions& options, const std::vector<int>& previous, int n_audio, double temperature,
                      std::mt19937_64& random);
 

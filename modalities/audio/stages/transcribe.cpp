@@ -202,6 +202,7 @@ TranscribeOptions read_options(const Params& params, const Format* input) {
   ListenOptions& listen = options.listen;
   listen.language = params.get_string("language");
   listen.decode.translating = params.get_string("task") == "translate";
+  listen.decode.beam_size = static_cast<int>(params.get_int("beam_size"));
   listen.decode.max_no_speech = params.get_double("max_no_speech");
   listen.previous_text = params.get_bool("previous_text");
   const std::string& window = params.get_string("exact_window");
@@ -230,7 +231,7 @@ Estimate estimate(const ResolveContext& context) {
   costs.weights = whisper_weight_bytes(folder, policy);
   costs.weights_key = whisper_key(folder, context.device, policy);
   costs.session = 4 * d * static_cast<std::uint64_t>(config.decoder_layers) *
-                      (n + static_cast<std::uint64_t>(config.max_target_positions)) +
+                      (n + static_cast<std::uint64_t>(WhisperSession::cache_rows(config))) +
                   static_cast<std::uint64_t>(config.vocab_size) * 12;
   // Scores of a block of queries, the widest activations, and the inputs of the second convolution.
   costs.scratch = 4 * n *
@@ -280,6 +281,8 @@ void register_transcribe(Registry& registry) {
        {"transcribe", "translate"}},
       {"timestamps", ParamType::boolean, true, "give each sentence's time"},
       {"temperature", ParamType::number, 0.0, "of the first attempt; 0 takes the likeliest words", 0.0, 1.0},
+      {"beam_size", ParamType::integer, std::int64_t{5},
+       "texts that are weighed against each other; 1 is a little faster and makes more mistakes", 1.0, 16.0},
       {"fallback", ParamType::boolean, true, "try again with a higher temperature when a text looks wrong"},
       {"previous_text", ParamType::boolean, true, "tell the model the text before"},
       {"max_no_speech", ParamType::number, 0.6, "above this probability of no speech, unsure text is dropped", 0.0,
