@@ -92,7 +92,7 @@ void WindowDecoder::sample(WindowText& text, const WhisperRules& rules, std::vec
 }
 
 WindowText WindowDecoder::attempt(const DecodeOptions& options, const std::vector<int>& previous, int n_audio,
-                                  double temperature, std::mt19937_64& random) {
+                                  double temperature, int n_beams, std::mt19937_64& random) {
   const WhisperModel& model = session_->model();
   const int n_ctx = model.config.max_target_positions;
   std::vector<int> prompt;
@@ -117,11 +117,11 @@ WindowText WindowDecoder::attempt(const DecodeOptions& options, const std::vecto
   std::vector<float> scores(first.begin() + static_cast<std::ptrdiff_t>(n_vocab), first.end());
   const int n_prompt = static_cast<int>(prompt.size());
   const int limit = std::min(options.max_tokens, n_ctx - n_prompt - 1);
-  if (temperature > 0 || options.beam_size <= 1) {
+  if (n_beams <= 1) {
     sample(text, rules, std::move(scores), n_prompt, limit, random);
   } else {
     BeamSearch search(*session_, *tokens_, rules, [this] { check_cancelled(); });
-    BeamText best = search.run(n_prompt, scores, options.beam_size, limit);
+    BeamText best = search.run(n_prompt, scores, n_beams, limit);
     text.mean_logprob = best.mean_logprob();
     text.tokens = std::move(best.tokens);
     text.finished = best.finished;
@@ -137,8 +137,13 @@ WindowText WindowDecoder::decode(const DecodeOptions& options, const std::vector
   WindowText text;
   int n_decoded = 0;
   for (const double temperature : options.temperatures) {
-    text = attempt(options, previous, n_audio, temperature, random);
+    text = attempt(options, previous, n_audio, temperature, 1, random);
     n_decoded += text.n_decoded;
+    if (temperature == 0 && options.beam_size > 1 && text.mean_logprob < options.sure_logprob) {
+      WindowText searched = attempt(options, previous, n_audio, temperature, options.beam_size, random);
+      n_decoded += searched.n_decoded;
+      if (searched.mean_logprob > text.mean_logprob) text = std::move(searched);
+    }
     const bool unsure = text.mean_logprob < options.min_logprob;
     text.silent = text.no_speech > options.max_no_speech && unsure;
     if (text.silent || (text.compression <= options.max_compression && !unsure)) break;

@@ -1,5 +1,6 @@
-// WindowDecoder: the text of one encoded window. The likeliest text first, by beam search; when that looks wrong (it
-// repeats itself or the model is unsure), again with rising temperatures, as in openai/whisper transcribe.py.
+// WindowDecoder: the text of one encoded window. The likeliest token each time first; where that leaves doubt, a beam
+// search; when the text looks wrong (it repeats itself or the model is unsure), again with rising temperatures, as in
+// openai/whisper transcribe.py.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +23,8 @@ struct DecodeOptions {
   double min_logprob = -1.0;     ///< mean per token; below: the model is unsure
   double max_no_speech = 0.6;    ///< above, and unsure: there is no speech
   int max_tokens = 224;
-  int beam_size = 5;  ///< texts followed at temperature 0; 1 takes the likeliest token each time
+  int beam_size = 5;           ///< texts followed side by side at temperature 0; 1: no search
+  double sure_logprob = -0.2;  ///< mean per token; clear speech lies above, and a search would find the same text
 };
 
 struct WindowText {
@@ -50,7 +52,7 @@ class WindowDecoder {
               std::mt19937_64& random);
   void check_cancelled() const;
   WindowText attempt(const DecodeOptions& options, const std::vector<int>& previous, int n_audio, double temperature,
-                     std::mt19937_64& random);
+                     int n_beams, std::mt19937_64& random);
 
   WhisperSession* session_;
   const WhisperTokens* tokens_;

@@ -282,7 +282,7 @@ void register_transcribe(Registry& registry) {
       {"timestamps", ParamType::boolean, true, "give each sentence's time"},
       {"temperature", ParamType::number, 0.0, "of the first attempt; 0 takes the likeliest words", 0.0, 1.0},
       {"beam_size", ParamType::integer, std::int64_t{5},
-       "texts that are weighed against each other; 1 is a little faster and makes more mistakes", 1.0, 16.0},
+       "texts that are weighed against each other where speech is not clear; 1 never does", 1.0, 16.0},
       {"fallback", ParamType::boolean, true, "try again with a higher temperature when a text looks wrong"},
       {"previous_text", ParamType::boolean, true, "tell the model the text before"},
       {"max_no_speech", ParamType::number, 0.6, "above this probability of no speech, unsure text is dropped", 0.0,
