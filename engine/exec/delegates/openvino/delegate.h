@@ -115,7 +115,12 @@ struct OnnxPort {
 
 struct OnnxOptions {
   std::string device = "cpu";  ///< "cpu", "npu", "gpu", "gpu:1"
-  int n_threads = 1;           ///< threads of one run on the CPU
+  /// Threads of compiling and of one run on the CPU, the caller's included: the others come from the one TBB pool of
+  /// the process. With one, all work is done on the caller's thread (measured: 99%). OpenVINO also keeps two threads
+  /// per compiled model that sleep while runs are synchronous, as all here are; they cost address space alone. A stage
+  /// passes CreateContext::n_threads: heavy steps of a device never run beside each other, so that TBB's threads and
+  /// ggml's do not either; light stages get one.
+  int n_threads = 1;
   /// Random numbers inside the graph (RandomNormalLike and friends) are replaced by our own, which follow the seed of
   /// OnnxSession::set_noise_seed, so that a run can be repeated byte for byte.
   bool seeded_noise = false;
