@@ -147,7 +147,8 @@ class Transcribe final : public SimpleStage<TranscribeState> {
     }
     if (state.heard_pause) return false;
     state.since_partial_s += static_cast<double>(chunk.n_frames()) / LogMel::kRate;
-    if (state.since_partial_s < options_.partial_interval_s) return false;
+    // Not in a silence: it may be the pause at which the answer begins, and that must not wait for a partial text.
+    if (state.since_partial_s < options_.partial_interval_s || !chunk.speech) return false;
     state.since_partial_s = 0;
     state.listener.hear_turn(false);
     if (!state.listener.text().empty()) send(state, io, TurnState::partial, 0);

@@ -154,6 +154,21 @@ TEST_CASE("transcribe: turns", "[weights]") {
   CHECK(harness.take("text").empty());
 }
 
+TEST_CASE("transcribe: a silence that may be a pause is not spent on a partial text", "[weights]") {
+  if (!have_model()) return;
+  const std::vector<float> samples = clip(), hush(1600);
+  REQUIRE(samples.size() > 24000);
+  StageHarness harness(spec(), kTiny, options("audio/speech"));
+  const std::span<const float> said(samples);
+  harness.feed("audio", chunk(said.first(14400), TurnMarker::speech_start));  // 0.9 s of the 1 s between partial texts
+  for (int i = 0; i < 5; ++i) harness.feed("audio", chunk(hush, TurnMarker::none, false));
+  CHECK(harness.run() == StepStatus::need_input);
+  CHECK(harness.take("text").empty());
+  harness.feed("audio", chunk(said.subspan(14400, 9600)));
+  CHECK(harness.run() == StepStatus::need_input);
+  CHECK(harness.take("text").size() == 1);
+}
+
 TEST_CASE("transcribe: a cancel ends a step", "[weights]") {
   if (!have_model()) return;
   StageHarness harness(spec(), kTiny, options("audio/pcm"));
