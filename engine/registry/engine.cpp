@@ -47,20 +47,21 @@ class LoadMeter {
   void set(std::size_t node, double fraction, std::string_view what) {
     if (!report_ || sum_ <= 0.0) return;
     const std::lock_guard<std::mutex> lock(mutex_);
-    if (thrown_) return;
+    if (thrown_) std::rethrow_exception(thrown_);
     done_[node] = std::clamp(fraction, done_[node], 1.0);
     double done = 0.0;
     for (std::size_t i = 0; i < done_.size(); ++i) done += done_[i] * weights_[i];
     try {
       report_(done / sum_, what);
-    } catch (...) {  // an edge: the application's; no stage, nor a library below it, sees that
+    } catch (...) {  // an edge: the application's; it ends the loading of every stage
       thrown_ = std::current_exception();
+      throw;
     }
   }
-  /// Throws what the application's function threw.
-  void rethrow() {
+  /// What the application's function threw, whatever became of it on its way through a stage; null: nothing.
+  std::exception_ptr thrown() {
     const std::lock_guard<std::mutex> lock(mutex_);
-    if (thrown_) std::rethrow_exception(thrown_);
+    return thrown_;
   }
 
  private:
@@ -167,7 +168,6 @@ struct Engine::Impl {
           for (const std::size_t node : work[i]) {
             result[node] = create_stage(*plan, node, meter);
             meter.set(node, 1.0, plan->nodes[node].name);
-            meter.rethrow();
           }
         } catch (...) {  // an edge: carried to the caller's thread
           const std::lock_guard<std::mutex> lock(failure_mutex);
@@ -186,6 +186,7 @@ struct Engine::Impl {
     }
     worker();
     if (second.joinable()) second.join();
+    if (const std::exception_ptr thrown = meter.thrown()) std::rethrow_exception(thrown);
     if (failure) std::rethrow_exception(failure);
     cache->keep(plan, result);
     return result;

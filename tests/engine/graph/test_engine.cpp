@@ -21,7 +21,7 @@ const char* const kDouble = R"({"morph": 1, "name": "double", "inputs": {"in": {
 
 struct Made {
   std::atomic<int> n_created{0};
-  std::atomic<bool> fail{false};
+  std::atomic<bool> fail{false}, swallow{false};
   std::shared_ptr<std::atomic<int>> alive{};  ///< counts living stages when set
 };
 
@@ -39,7 +39,11 @@ std::unique_ptr<Engine> engine_with(Made& made) {
     spec.create = [&made](const CreateContext& context) -> std::shared_ptr<const Stage> {
       if (made.fail) throw std::runtime_error("no luck");
       ++made.n_created;
-      context.progress(0.5, "half");
+      try {
+        context.progress(0.5, "half");
+      } catch (...) {
+        if (!made.swallow) throw;
+      }
       std::shared_ptr<void> life;
       if (made.alive) {
         ++*made.alive;
@@ -218,8 +222,9 @@ TEST_CASE("forgetting a model spares those whose name only begins the same", "[u
   CHECK(store.get("kind|/models/voice|cpu", load) != c);
 }
 
-TEST_CASE("what a load's progress function throws comes to its caller; the stage does not see it", "[unit]") {
+TEST_CASE("what a load's progress function throws ends the loading and comes to its caller as it was", "[unit]") {
   Made made;
+  made.alive = std::make_shared<std::atomic<int>>(0);
   const auto engine = engine_with(made);
   const auto plan = engine->compile(parse_pipeline(kDouble, "double"), {}).plan;
   int n_calls = 0;
@@ -229,6 +234,11 @@ TEST_CASE("what a load's progress function throws comes to its caller; the stage
   };
   CHECK_THROWS_AS(engine->load(plan, progress), std::domain_error);
   CHECK(n_calls == 1);
+  CHECK(*made.alive == 0);  // it was ended half-way
+  made.swallow = true;      // as a library would
+  CHECK_THROWS_AS(engine->load(plan, progress), std::domain_error);
+  CHECK(n_calls == 2);
+  CHECK(*made.alive == 0);
   CHECK_NOTHROW(engine->load(plan, nullptr));
 }
 
