@@ -111,21 +111,23 @@ class DeviceChooser {
   Diagnostics& diagnostics_;
 };
 
-Estimate estimate(const PlanNode& node, const Params& params, const CompileEnvironment& environment) {
+Estimate estimate(const PlanNode& node, const Params& params, int n_threads, const CompileEnvironment& environment) {
   if (node.spec == nullptr || !node.spec->estimate) return {};
   std::vector<const Format*> inputs;
   for (const std::optional<Format>& input : node.inputs) inputs.push_back(input ? &*input : nullptr);
-  return node.spec->estimate(ResolveContext{params, inputs, environment.find_model, node.device, node.source_bytes});
+  return node.spec->estimate(ResolveContext{params, inputs, environment.find_model, node.device, node.source.bytes,
+                                            node.source.extents, n_threads});
 }
 
-/// Bytes of what a source reads: its literal, or its file. 0 when that is not known before the run.
-std::uint64_t source_size(const PlanNode& node) {
-  if (node.spec == nullptr || node.spec->source_of.empty()) return 0;
-  if (node.params.has("text")) return node.params.get_string("text").size();
-  if (!node.params.has("path")) return 0;
+/// What a source will read: what it says itself, or the bytes of its literal or its file.
+SourceSize source_size(const PlanNode& node) {
+  if (node.spec == nullptr || node.spec->source_of.empty()) return {};
+  if (node.spec->measure) return node.spec->measure(node.params);
+  if (node.params.has("text")) return {node.params.get_string("text").size(), {}};
+  if (!node.params.has("path")) return {};
   std::error_code failed;
   const std::uintmax_t bytes = std::filesystem::file_size(node.params.get_string("path"), failed);
-  return failed ? 0 : bytes;
+  return {failed ? 0 : bytes, {}};
 }
 
 /// Passes sizes of sources along the links, for as long as the kind of thing (the format's modality) stays the same.
@@ -133,7 +135,8 @@ void size_sources(Plan& plan) {
   const auto modality = [](const Format& format) { return format.type.substr(0, format.type.find('/')); };
   for (std::size_t i = 0; i < plan.nodes.size(); ++i) {
     PlanNode& node = plan.nodes[i];
-    node.source_bytes = source_size(node);
+    node.source = source_size(node);
+    std::uint64_t largest = 0;
     for (const PlanLink& link : plan.links) {
       if (link.to_node != static_cast<int>(i) || link.delay) continue;
       const PlanNode& from = plan.nodes[static_cast<std::size_t>(link.from_node)];
@@ -141,17 +144,26 @@ void size_sources(Plan& plan) {
       for (const std::optional<Format>& input : from.inputs)
         same = same && (!input || modality(*input) == modality(link.format));
       // A generator makes more than it takes: its output says nothing about the source.
-      if (same && (from.spec == nullptr || from.spec->load != StageLoad::heavy)) node.source_bytes += from.source_bytes;
+      if (!same || (from.spec != nullptr && from.spec->load == StageLoad::heavy)) continue;
+      node.source.bytes += from.source.bytes;
+      if (from.source.bytes < largest) continue;
+      largest = from.source.bytes;
+      node.source.extents = from.source.extents;
     }
   }
 }
 
 void estimate_all(Plan& plan, const CompileEnvironment& environment, Diagnostics& diagnostics) {
-  size_sources(plan);
+  try {
+    size_sources(plan);
+  } catch (const std::exception& error) {  // an edge: a stage's own code
+    diagnostics.push_back({Diagnostic::Severity::error, ErrorCode::internal, plan.name,
+                           fmt::format("a source could not say how much it reads: {}", error.what())});
+  }
   for (PlanNode& node : plan.nodes) {
     const std::string where = plan.name + "/" + node.name;
     try {
-      node.estimate = estimate(node, node.params, environment);
+      node.estimate = estimate(node, node.params, plan.n_threads, environment);
     } catch (const Error& error) {
       diagnostics.push_back({Diagnostic::Severity::error, error.code(), where, error.what()});
     } catch (const std::exception& error) {  // an edge: a stage's own code, or the file system's
@@ -169,8 +181,9 @@ void plan_the_memory(Plan& plan, const CompileEnvironment& environment, Diagnost
   plan.memory.budget = budget ? asked : machine;
   for (Diagnostic& each :
        check_memory(plan, plan.memory.budget, budget ? "the memory budget" : "what this machine has available",
-                    environment.devices,
-                    [&](const PlanNode&node, const Params&params) { return estimate(node, params, environment); }))
+                    environment.devices, [&](const PlanNode&node, const Params&params) {
+                      return estimate(node, params, plan.n_threads, environment);
+                    }))
     diagnostics.push_back(std::move(each));
 }
 

@@ -57,3 +57,11 @@ def write_page(path, width, height, sample=pathlib.Path(__file__).parents[2] / "
     rows = read_grey(sample)
     wide = [(row * (width // len(row) + 1))[:width] for row in rows]
     write_grey(path, (wide * (height // len(wide) + 1))[:height])
+
+
+def write_sparse_page(path, width, height, sample=pathlib.Path(__file__).parents[2] / "assets" / "samples" / "scan.png"):
+    """The sample once, in the top left corner of an empty page."""
+    rows = [row[:width] for row in read_grey(sample)[:height]]
+    paper = rows[0][:1]
+    rows = [row + paper * (width - len(row)) for row in rows]
+    write_grey(path, rows + [paper * width] * (height - len(rows)))

@@ -1,7 +1,5 @@
 """The memory plan against the truth: for sizes drawn at random (fixed seed) the peak that `morph explain` predicts is
-within 15 % of what the process then took. The size of a picture is not known before it is read: the plan stands for a
-page of the detector's own size, and may be half too much for a small one, 20 % too little for a large one. Standard
-library only; ctest runs it as command.memory.
+within 15 % of what the process then took. Standard library only; ctest runs it as command.memory.
 
     test_memory.py --table     prints every row, also those that pass
 """
@@ -20,7 +18,6 @@ import sounds  # noqa: E402
 from command_case import BINARY, SAMPLES, models_folder  # noqa: E402
 
 TOLERANCE = (-0.15, 0.15)
-PICTURE_TOLERANCE = (-0.20, 0.50)
 SENTENCE = "The tide comes in slowly, and then all at once it is over the sand. "
 ASSISTANT = ("whisper-base", "smollm2-135m-instruct", "piper-en-us-joe", "silero-vad")
 
@@ -42,7 +39,7 @@ def cases(folder):
         return (name, models, ["explain", *inputs, *to, *options], [*inputs, "-o", str(folder / (out or "out.txt")), *options])
 
     for model in ("whisper-base", "whisper-tiny.en"):
-        for low, high in ((2, 20), (20, 120)):
+        for low, high in ((2, 10), (10, 30), (30, 120)):
             seconds = draw.uniform(low, high)
             yield case(f"transcribe {seconds:.0f} s, {model}", [model], [speech(folder, seconds)], "", "-p", f"model={model}")
     for voice in ("piper-en-us-joe", "kokoro"):
@@ -50,11 +47,12 @@ def cases(folder):
             text = (SENTENCE * 40)[:draw.randrange(low, high)]
             yield case(f"speak {len(text)} characters, {voice}", [voice], [text], "out.wav", "-p", f"voice={voice}")
     for model in ("pp-ocr-v4", "pp-ocr-v6-tiny"):
-        for low, high in ((300, 900), (900, 3000)):
-            width, height = draw.randrange(low, high), draw.randrange(low, high)
-            path = folder / f"page{width}x{height}.png"
-            pictures.write_page(path, width, height)
-            yield case(f"read {width}x{height}, {model}", [model], [str(path)], "", "-p", f"model={model}")
+        for low, high in ((300, 600), (600, 1200), (1200, 3000)):
+            for write, kind in ((pictures.write_page, "full"), (pictures.write_sparse_page, "sparse")):
+                width, height = draw.randrange(low, high), draw.randrange(low, high)
+                path = folder / f"page{width}x{height}.png"
+                write(path, width, height)
+                yield case(f"read {width}x{height}, {kind}, {model}", [model], [str(path)], "", "-p", f"model={model}")
     for length in (draw.randrange(20, 200), draw.randrange(200, 1500)):
         yield case(f"chat {length} characters", ["smollm2-135m-instruct"], [(SENTENCE * 40)[:length]], "")
     for seconds in (2.6, draw.uniform(3, 8), draw.uniform(10, 60)):
@@ -86,15 +84,15 @@ class Memory(unittest.TestCase):
     def test_predicted_peak_is_what_is_taken(self):
         with tempfile.TemporaryDirectory() as temporary:
             for name, models, explain, run in cases(pathlib.Path(temporary)):
-                if any(not (models_folder() / model / "morph.json").exists() for model in models):
-                    print("not fetched, skipped:", name)
-                    continue
                 with self.subTest(name):
+                    missing = [model for model in models if not (models_folder() / model / "morph.json").exists()]
+                    if missing:
+                        self.skipTest(f"{name}: not fetched: {', '.join(missing)}")
                     plan, took = predicted(explain), measured(run)
                     error = plan["total"] / took - 1
                     if self.table:
                         print(f"{name:44} predicted {plan['total'] >> 20:5} MiB  took {took >> 20:5} MiB  {error:+.0%}", flush=True)
-                    least, most = PICTURE_TOLERANCE if name.startswith("read ") else TOLERANCE
+                    least, most = TOLERANCE
                     self.assertTrue(least < error < most, f"{plan}, took {took}")
 
 

@@ -132,7 +132,7 @@ struct PlanNode {
   bool inserted = false;                               ///< a converter that negotiation put there
   std::vector<std::optional<Format>> inputs, outputs;  ///< by port index; nothing = not connected
   Estimate estimate;
-  std::uint64_t source_bytes = 0;           ///< ResolveContext::source_bytes of its estimate
+  SourceSize source;                        ///< what its estimate is told of the sources upstream
   bool app_feed = false, app_read = false;  ///< stands for Run::feed / Run::read of port `name`
 };
 

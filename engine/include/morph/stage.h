@@ -70,6 +70,12 @@ struct Estimate {
 /// stage may sleep in the operating system (files, pipes) and gets a thread of its own, outside the budget.
 enum class StageLoad : std::uint8_t { light, heavy, blocking };
 
+/// How much a source will deliver, as far as a look at it before the run tells.
+struct SourceSize {
+  std::uint64_t bytes = 0;             ///< decoded, as its packets will hold it; 0: unknown
+  std::vector<std::uint64_t> extents;  ///< of the one thing it delivers, in its modality's order (width, height)
+};
+
 /// What is known when output formats and costs are worked out: parameters with defaults filled in, and the formats
 /// chosen for connected inputs (null for an optional port that is not connected).
 struct ResolveContext {
@@ -78,9 +84,11 @@ struct ResolveContext {
   /// Folder of a model by name or path; throws Error{weights} that says how to fetch it.
   std::function<std::filesystem::path(const std::string& model)> find_model;
   std::string device = "cpu";  ///< executor chosen for the stage
-  /// Bytes that the sources upstream hold, where that is known before the run (a literal, a file) and their format
-  /// reaches the stage unchanged in kind (text for a text stage); 0: unknown. For estimates only.
+  /// What the sources upstream hold (SourceSize, summed; extents of the largest), where that is known before the run
+  /// and their format reaches the stage unchanged in kind (text for a text stage); else 0 and none. For estimates only.
   std::uint64_t source_bytes = 0;
+  std::span<const std::uint64_t> source_extents{};
+  int n_threads = 1;  ///< threads a heavy step may use: part of what tells loaded models apart
 };
 
 class Stage;
@@ -118,6 +126,9 @@ struct StageSpec {
   /// Output formats for given inputs and parameters, one list per output port in order of preference. When absent the
   /// ports' own lists are used. May probe a file header; never reads weights. Throws Error.
   std::function<std::vector<std::vector<FormatPattern>>(const ResolveContext&)> resolve{};
+  /// Sources: what will be read. When absent: the bytes of the parameter `text`, or of the file `path`. Reads a header
+  /// at most; what cannot be told is left unknown, never an error.
+  std::function<SourceSize(const Params&)> measure{};
   /// Costs. When absent: nothing but a few KB.
   std::function<Estimate(const ResolveContext&)> estimate{};
   /// Checks that need more than one parameter. Appends to the diagnostics.

@@ -227,11 +227,11 @@ VoiceInfo describe(const std::filesystem::path& folder) {
 Estimate estimate(const VoiceInfo& info, std::uint64_t text_bytes) {
   Estimate cost = openvino::estimate_onnx(info.model_file, onnx_options("cpu", 1));
   // Measured: the decoder's activations and the kernels kept for a length grow by 1.8 MiB per character of the longest
-  // utterance, and the kernels of further lengths add some 40 MiB. Clauses of an answer have some 25 characters. Where
+  // utterance, and the kernels of further lengths add some 20 MiB. Clauses of an answer have some 25 characters. Where
   // a longer text will be divided is not known here: 85 lies between its usual sentences (70) and the limit (120).
   constexpr std::uint64_t kLongSentence = 85;
   const std::uint64_t longest = text_bytes == 0 ? 25 : std::min(text_bytes, kLongSentence);
-  const std::uint64_t further = text_bytes == 0 ? 20 : text_bytes > info.max_chars ? 40 : 0;
+  const std::uint64_t further = text_bytes == 0 ? 20 : text_bytes > info.max_chars ? 20 : 0;
   cost.scratch += (80 + longest * 18 / 10 + further) << 20;
   cost.longest_step_ms = 1500;
   return cost;
@@ -243,23 +243,20 @@ std::shared_ptr<const Voice> load(const VoiceInfo& info, const VoiceLoad& load) 
       openvino::OnnxModel::load(load.models, info.model_file, onnx_options(load.device, load.n_threads)));
 }
 
-}  // namespace
+constexpr VoiceFamily kFamily{"vits_piper", "NAME.onnx with NAME.onnx.json", recognise, describe, estimate, load};
 
-const VoiceFamily& vits_piper_family() {
-  static constexpr VoiceFamily kFamily{"vits_piper", recognise, describe, estimate, load};
-  return kFamily;
-}
+}  // namespace
 
 void register_vits_piper(Registry& registry) {
   FamilySpec family;
   family.name = "vits_piper";
   family.help = "VITS voices as Piper publishes them (ONNX and its JSON).";
   family.recognise = recognise;
-  family.verify = [](const std::filesystem::path&, const std::string&) {
-    return std::vector<VerifyRow>{
-        {"output", "voice", "skip", 0, 0, "the ONNX graph is run as published; there is no second form to compare"}};
+  family.verify = [](const std::filesystem::path& folder, const std::string& device) {
+    return verify_voice(kFamily, folder, device);
   };
   registry.add_family(std::move(family));
+  registry.part<VoiceFamilies>()->all.push_back(kFamily);
 }
 
 }  // namespace morph::audio

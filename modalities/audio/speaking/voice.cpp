@@ -1,25 +1,63 @@
-// Finds the family of a voice folder.
+// Finds the family of a voice folder, and verifies one.
 #include "speaking/voice.h"
 
 #include <algorithm>
-#include <array>
 #include <charconv>
+#include <cmath>
 #include <fstream>
+#include <utility>
 
 #include "morph/error.h"
 
 namespace morph::audio {
 
-const VoiceFamily& find_voice_family(const std::filesystem::path& folder) {
-  const std::array<const VoiceFamily*, 2> families{&vits_piper_family(), &kokoro_family()};
-  std::string names;
-  for (const VoiceFamily* family : families) {
-    if (family->recognise(folder)) return *family;
-    names += (names.empty() ? "" : ", ") + std::string(family->name);
+const VoiceFamily& VoiceFamilies::find(const std::filesystem::path& folder) const {
+  std::string known;
+  for (const VoiceFamily& family : all) {
+    if (family.recognise(folder)) return family;
+    known += (known.empty() ? "" : "; ") + std::string(family.name) + ": " + std::string(family.files);
   }
   throw Error(ErrorCode::weights, folder.string(),
-              "expected a voice (" + names +
-                  "), found neither an ONNX voice with its .onnx.json nor an ONNX model with vocab.json and voices/");
+              "expected a voice, found the files of none (" + (known.empty() ? "this build knows none" : known) + ")");
+}
+
+std::vector<VerifyRow> verify_voice(const VoiceFamily& family, const std::filesystem::path& folder,
+                                    const std::string& device) {
+  ModelStore models;
+  const VoiceInfo info = family.describe(folder);
+  const std::shared_ptr<const Voice> voice = family.load(info, VoiceLoad{models, device, 1});
+  // "Hello there, my friend." in letters for a voice that takes letters.
+  const VoiceTokens tokens =
+      voice->tokens(info.espeak_voice.empty() ? "hello there, my friend." : "həlˈoʊ ðˈɛɹ, maɪ fɹˈɛnd.");
+  SpeakOptions options;
+  options.seed = 1;
+  const std::vector<float> samples = voice->speak(tokens, options), again = voice->speak(tokens, options);
+
+  std::vector<VerifyRow> rows;
+  const auto row = [&](const char* name, bool good, double worst, std::string note) {
+    rows.push_back({name, "voice", good ? "pass" : "fail", 0, worst, std::move(note)});
+  };
+  row("tokens", tokens.n_spoken >= 10 && tokens.n_skipped == 0, static_cast<double>(tokens.n_skipped),
+      std::to_string(tokens.n_spoken) + " phonemes spoken, " + std::to_string(tokens.n_skipped) + " unknown");
+  double power = 0, peak = 0;
+  bool finite = true;
+  for (const float sample : samples) {
+    finite = finite && std::isfinite(sample);
+    power += static_cast<double>(sample) * sample;
+    peak = std::max(peak, std::abs(static_cast<double>(sample)));
+  }
+  const double level = std::sqrt(power / static_cast<double>(std::max<std::size_t>(1, samples.size())));
+  row("audio", finite && level > 0.005 && level < 0.5 && peak < 2, peak,
+      "level " + std::to_string(level) + ", expected 0.005 to 0.5");
+  const double seconds = static_cast<double>(samples.size()) / info.rate_hz;
+  const double per_phoneme = seconds / static_cast<double>(std::max<std::size_t>(1, tokens.n_spoken));
+  row("duration", per_phoneme > 0.04 && per_phoneme < 0.3, seconds,
+      std::to_string(per_phoneme) + " s for a phoneme, expected 0.04 to 0.3");
+  double difference = samples.size() == again.size() ? 0 : 1;
+  for (std::size_t i = 0; i < std::min(samples.size(), again.size()); ++i)
+    difference = std::max(difference, std::abs(static_cast<double>(samples[i]) - again[i]));
+  row("repeat", difference == 0, difference, "spoken twice with one seed");
+  return rows;
 }
 
 std::string read_voice_file(const std::filesystem::path& file) {

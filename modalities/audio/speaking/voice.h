@@ -1,5 +1,5 @@
-// Voice: what the stage audio/speak needs of any speech synthesiser that takes phonemes, and where the families are
-// listed. A family is one file in modalities/audio/models/.
+// Voice: what the stage audio/speak needs of any speech synthesiser that takes phonemes. A family is one file in
+// modalities/audio/models/, which adds itself to the registry's VoiceFamilies.
 #pragma once
 
 #include <cstdint>
@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "morph/model.h"
+#include "morph/registry.h"
 #include "morph/stage.h"
 
 namespace morph::audio {
@@ -64,6 +65,7 @@ struct VoiceLoad {
 /// A family of voices. Functions may be called from any thread.
 struct VoiceFamily {
   std::string_view name;
+  std::string_view files;  ///< what a folder of it holds, for the error that no family knows a folder
   bool (*recognise)(const std::filesystem::path& folder);
   /// Reads small files only. Throws Error{weights} naming the file and key that is wrong.
   VoiceInfo (*describe)(const std::filesystem::path& folder);
@@ -72,11 +74,19 @@ struct VoiceFamily {
   std::shared_ptr<const Voice> (*load)(const VoiceInfo& info, const VoiceLoad& load);
 };
 
-/// Family of the voice in a folder (or of an .onnx file); throws Error{weights} that lists what is understood.
-const VoiceFamily& find_voice_family(const std::filesystem::path& folder);
+/// The families of a registry: Registry::part<VoiceFamilies>().
+struct VoiceFamilies {
+  std::vector<VoiceFamily> all;
 
-const VoiceFamily& vits_piper_family();
-const VoiceFamily& kokoro_family();
+  /// Family of the voice in a folder (or of an .onnx file); throws Error{weights} that lists what is understood.
+  const VoiceFamily& find(const std::filesystem::path& folder) const;
+};
+
+/// What `morph verify` says of a voice: it speaks a fixed text twice. Rows: every phoneme has a token; the samples are
+/// numbers, loud enough and short of clipping; they last as long as that many phonemes do; a seed repeats them bit for
+/// bit (`max_abs` is the largest difference).
+std::vector<VerifyRow> verify_voice(const VoiceFamily& family, const std::filesystem::path& folder,
+                                    const std::string& device);
 
 /// A voice's JSON file as text. Throws Error{weights} when it is missing or larger than 64 MB.
 std::string read_voice_file(const std::filesystem::path& file);

@@ -48,9 +48,9 @@ std::vector<ParamSpec> speak_params() {
   return params;
 }
 
-VoiceInfo describe_voice(const ResolveContext& context) {
+VoiceInfo describe_voice(const VoiceFamilies& families, const ResolveContext& context) {
   const std::filesystem::path folder = context.find_model(context.params.get_string("voice"));
-  return find_voice_family(folder).describe(folder);
+  return families.find(folder).describe(folder);
 }
 
 }  // namespace
@@ -64,27 +64,28 @@ void register_speak(Registry& registry) {
   spec.params = speak_params();
   spec.load = StageLoad::heavy;
   spec.devices = {"cpu", "gpu"};
-  spec.resolve = [](const ResolveContext& context) {
-    const VoiceInfo info = describe_voice(context);
+  const std::shared_ptr<const VoiceFamilies> families = registry.part<VoiceFamilies>();
+  spec.resolve = [families](const ResolveContext& context) {
+    const VoiceInfo info = describe_voice(*families, context);
     FormatPattern pattern{
         "audio/pcm",
         {{"rate", Constraint::is(std::int64_t{info.rate_hz})}, {"channels", Constraint::is(std::int64_t{1})}}};
     return std::vector<std::vector<FormatPattern>>{{pattern}};
   };
-  spec.estimate = [](const ResolveContext& context) {
-    const VoiceInfo info = describe_voice(context);
-    return find_voice_family(info.folder).estimate(info, context.source_bytes);
+  spec.estimate = [families](const ResolveContext& context) {
+    const VoiceInfo info = describe_voice(*families, context);
+    return families->find(info.folder).estimate(info, context.source_bytes);
   };
-  spec.create = [](const CreateContext& context) -> std::shared_ptr<const Stage> {
+  spec.create = [families](const CreateContext& context) -> std::shared_ptr<const Stage> {
     const std::filesystem::path folder = context.find_model(context.params.get_string("voice"));
-    const VoiceFamily& family = find_voice_family(folder);
-    context.progress(0.0, "loading voice");
+    const VoiceFamily& family = families->find(folder);
+    context.progress(0.0, "voice");
     const VoiceInfo info = family.describe(folder);
     std::shared_ptr<const Voice> voice =
         family.load(info, VoiceLoad{context.models, context.device, context.n_threads});
-    context.progress(0.8, "warming up voice");
+    context.progress(0.8, "voice (warming up)");
     std::shared_ptr<const Stage> stage = make_speak_stage(std::move(voice), context.params);
-    context.progress(1.0, "voice ready");
+    context.progress(1.0, "voice");
     return stage;
   };
   registry.add_stage(std::move(spec));

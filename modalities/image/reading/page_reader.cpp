@@ -16,6 +16,7 @@ namespace {
 
 using openvino::OnnxTensor;
 using openvino::OnnxTensors;
+using Corners = std::array<cv::Point2f, 4>;
 
 constexpr int kLineHeight = 48;  ///< recogniser and classifier input height
 constexpr int kClassifyWidth = 192;
@@ -112,12 +113,10 @@ std::vector<std::array<cv::Point2f, 4>> boxes_of(const cv::Mat& probability, flo
 }
 
 /// Makes the corner first that is at the top left after `n_quarters` turns counter-clockwise.
-void turn_corners(std::array<cv::Point2f, 4>& box, int n_quarters) {
-  std::rotate(box.begin(), box.begin() + n_quarters, box.end());
-}
+void turn_corners(Corners& box, int n_quarters) { std::rotate(box.begin(), box.begin() + n_quarters, box.end()); }
 
-/// The quadrangle as an upright picture; lines much taller than wide are turned by 90 degrees, `box` with them.
-cv::Mat cut_out(const cv::Mat& bgr, std::array<cv::Point2f, 4>& box) {
+/// The quadrangle as a lying picture; lines much taller than wide are turned by 90 degrees, `box` with them.
+cv::Mat cut_out(const cv::Mat& bgr, Corners& box) {
   const auto distance = [](cv::Point2f a, cv::Point2f b) {
     return static_cast<float>(std::hypot(a.x - b.x, a.y - b.y));
   };
@@ -145,10 +144,7 @@ cv::Mat to_line_height(const cv::Mat& line, int max_width) {
   return scaled;
 }
 
-struct Reading {
-  std::string text;
-  float confidence = 0;
-};
+using Reading = PageReader::Reading;
 
 /// Greedy CTC: best class per step, repeats merged, blanks dropped. `scores` is [1, n_steps, n_classes].
 Reading decode_ctc(const OnnxTensor& scores, const std::vector<std::string>& characters) {
@@ -211,6 +207,16 @@ std::filesystem::path network(const std::filesystem::path& folder, const char* n
 
 }  // namespace
 
+DetectorSize detector_size(int width, int height, int max_side) {
+  // Thin strokes do not survive at the size of a small picture.
+  const int longest = std::max(width, height);
+  const int shortest = std::min(width, height);
+  double scale = shortest < 736 ? 736.0 / shortest : 1.0;
+  scale = std::min(scale, static_cast<double>(max_side) / longest);
+  const auto side = [&](int pixels) { return std::max(32, static_cast<int>(std::lround(pixels * scale / 32.0)) * 32); };
+  return {side(width), side(height)};
+}
+
 PageReader::PageReader(ModelStore& store, const std::filesystem::path& folder, const openvino::OnnxOptions& options)
     : detect_(openvino::OnnxModel::load(store, network(folder, "det.onnx"), options)),
       recognise_(openvino::OnnxModel::load(store, network(folder, "rec.onnx"), options)),
@@ -223,6 +229,36 @@ PageReader::Sessions PageReader::create_sessions() const {
   return {detect_->create_session(), classify_ ? classify_->create_session() : nullptr, recognise_->create_session()};
 }
 
+PageReader::Reading PageReader::read_line(Sessions& sessions, cv::Mat& line, Corners& box) const {
+  if (classify_) {
+    cv::Mat small;
+    cv::resize(line, small, {std::min(kClassifyWidth, std::max(1, line.cols * kLineHeight / line.rows)), kLineHeight});
+    const OnnxTensors turned = run_single(*sessions.classify, *classify_, to_planes(small, kClassifyWidth));
+    const auto scores = turned.begin()->second.values<float>();
+    if (scores.size() >= 2 && scores[1] > 0.9f) {
+      cv::rotate(line, line, cv::ROTATE_180);
+      turn_corners(box, 2);
+    }
+  }
+  const auto recognise = [&](const cv::Mat& picture) {
+    const cv::Mat scaled = to_line_height(picture, kMaxLineWidth);
+    const int padded = std::max(320, (scaled.cols + 31) / 32 * 32);  // few distinct widths keep compiled shapes few
+    const OnnxTensors scores = run_single(*sessions.recognise, *recognise_, to_planes(scaled, padded));
+    return decode_ctc(scores.begin()->second, characters_);
+  };
+  Reading reading = recognise(line);
+  // The classifier errs, or is not there: what reads badly is read the other way up as well. Lines of print that stand
+  // on their heads read at 0.4 to 0.8, upright ones above 0.9.
+  constexpr float kReadsWell = 0.9f;
+  if (reading.confidence >= kReadsWell) return reading;
+  cv::Mat other;
+  cv::rotate(line, other, cv::ROTATE_180);
+  Reading turned = recognise(other);
+  if (turned.text.empty() || turned.confidence <= reading.confidence) return reading;
+  turn_corners(box, 2);
+  return turned;
+}
+
 std::shared_ptr<const Text> PageReader::read(Sessions& sessions, const Image& image, const ReadingOptions& options,
                                              const std::function<bool()>& cancelled,
                                              const std::function<void(double)>& progress) const {
@@ -231,13 +267,8 @@ std::shared_ptr<const Text> PageReader::read(Sessions& sessions, const Image& im
   const cv::Mat rgb(image.height, image.width, CV_8UC3, const_cast<std::uint8_t*>(image.pixels.data()));
   cv::Mat bgr;
   cv::cvtColor(rgb, bgr, cv::COLOR_RGB2BGR);
-  // The detector wants sides in multiples of 32; small images are enlarged so that thin strokes survive.
-  const int longest = std::max(bgr.cols, bgr.rows);
-  const int shortest = std::min(bgr.cols, bgr.rows);
-  double scale = shortest < 736 ? 736.0 / shortest : 1.0;
-  scale = std::min(scale, static_cast<double>(options.max_side) / longest);
-  const auto side = [&](int pixels) { return std::max(32, static_cast<int>(std::lround(pixels * scale / 32.0)) * 32); };
-  const cv::Size size(side(bgr.cols), side(bgr.rows));
+  const DetectorSize seen = detector_size(bgr.cols, bgr.rows, options.max_side);
+  const cv::Size size(seen.width, seen.height);
   cv::Mat resized;
   cv::resize(bgr, resized, size);
   const OnnxTensors detected = run_single(*sessions.detect, *detect_, to_planes(resized, resized.cols));
@@ -253,21 +284,7 @@ std::shared_ptr<const Text> PageReader::read(Sessions& sessions, const Image& im
     if (cancelled()) break;
     auto box = boxes[i];
     cv::Mat line = cut_out(bgr, box);
-    if (classify_) {
-      cv::Mat small;
-      cv::resize(line, small,
-                 {std::min(kClassifyWidth, std::max(1, line.cols * kLineHeight / line.rows)), kLineHeight});
-      const OnnxTensors turned = run_single(*sessions.classify, *classify_, to_planes(small, kClassifyWidth));
-      const auto scores = turned.begin()->second.values<float>();
-      if (scores.size() >= 2 && scores[1] > 0.9f) {
-        cv::rotate(line, line, cv::ROTATE_180);
-        turn_corners(box, 2);
-      }
-    }
-    const cv::Mat scaled = to_line_height(line, kMaxLineWidth);
-    const int padded = std::max(320, (scaled.cols + 31) / 32 * 32);  // few distinct widths keep compiled shapes few
-    const OnnxTensors scores = run_single(*sessions.recognise, *recognise_, to_planes(scaled, padded));
-    const Reading reading = decode_ctc(scores.begin()->second, characters_);
+    const Reading reading = read_line(sessions, line, box);
     if (!reading.text.empty() && reading.confidence >= options.text_threshold) {
       TextSpan span;
       span.text = reading.text;

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <opencv2/core.hpp>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,13 @@ struct ReadingOptions {
   float text_threshold = 0.5f;    ///< mean character probability a reading needs
   int max_side = 1536;            ///< longest side given to the detector, pixels
 };
+
+/// Size in pixels at which the detector sees a picture: small ones are enlarged, large ones shrunk to `max_side`, sides
+/// are multiples of 32.
+struct DetectorSize {
+  int width = 0, height = 0;
+};
+DetectorSize detector_size(int width, int height, int max_side);
 
 /// The three networks of one PP-OCR checkpoint folder (det.onnx, rec.onnx, optional cls.onnx). Immutable.
 class PageReader {
@@ -41,7 +49,16 @@ class PageReader {
                                    const std::function<bool()>& cancelled,
                                    const std::function<void(double)>& progress) const;
 
+  struct Reading {
+    std::string text;
+    float confidence = 0;  ///< mean of its characters
+  };
+
  private:
+  using Corners = std::array<cv::Point2f, 4>;
+  /// Reads a lying line, whichever way up it is; turns `box` so that it begins at the top left of what was read.
+  Reading read_line(Sessions& sessions, cv::Mat& line, Corners& box) const;
+
   std::shared_ptr<const openvino::OnnxModel> detect_, classify_, recognise_;
   std::vector<std::string> characters_;  ///< index 0 is CTC's blank
 };

@@ -5,10 +5,11 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
-#include <sstream>
+#include <utility>
 
 #include "morph/error.h"
 #include "morph/registry.h"
@@ -23,8 +24,9 @@ constexpr std::size_t kMostBytes = std::size_t{1} << 28;  ///< 256 MiB: beyond t
 constexpr int kWaitMs = 50;  ///< for standard input, before a cancel is looked for
 
 struct ReadState final : StageState {
-  std::string bytes;  ///< of standard input so far
-  bool sent = false;
+  std::string bytes;   ///< of standard input so far, then the text whose lines are sent
+  std::size_t at = 0;  ///< of the next line
+  bool read = false;
 };
 
 void append(std::string& bytes, const char* more, std::size_t n, const std::string& where) {
@@ -85,30 +87,37 @@ class Read final : public SimpleStage<ReadState> {
   std::unique_ptr<StageState> open(const OpenContext&) const override { return std::make_unique<ReadState>(); }
 
   StepStatus step_one(ReadState& state, StageIo& io) const override {
-    if (state.sent) return StepStatus::done;
+    if (state.read) return send_lines(state, io);
     if (io.space(0) == 0) return StepStatus::output_full;
     const bool from_stdin = !literal_ && (path_ == "-" || path_ == "/dev/stdin");
     if (from_stdin && !read_more(state.bytes)) return StepStatus::ready;
-    state.sent = true;
-    const std::string text = literal_     ? checked(*literal_, "text")
-                             : from_stdin ? checked(std::move(state.bytes), "stdin")
-                                          : checked(load(path_), path_);
-    if (!lines_) {
-      send(io, text);
-      return StepStatus::done;
-    }
-    std::istringstream stream(text);
-    for (std::string line; std::getline(stream, line);) {
-      if (!line.empty() && line.back() == '\r') line.pop_back();
-      if (line.find_first_not_of(" \t") != std::string::npos) send(io, line);
-    }
+    state.read = true;
+    state.bytes = literal_     ? checked(*literal_, "text")
+                  : from_stdin ? checked(std::move(state.bytes), "stdin")
+                               : checked(load(path_), path_);
+    if (lines_) return send_lines(state, io);
+    send(io, std::exchange(state.bytes, {}));
     return StepStatus::done;
   }
 
  private:
-  static void send(StageIo& io, const std::string& utf8) {
+  /// As many lines as there is room for: the reader may be a slow voice, and a line is small beside its packet.
+  static StepStatus send_lines(ReadState& state, StageIo& io) {
+    while (state.at < state.bytes.size()) {
+      if (io.space(0) == 0) return StepStatus::output_full;
+      if (io.cancelled()) return StepStatus::done;
+      const std::size_t end = std::min(state.bytes.find('\n', state.at), state.bytes.size());
+      std::string line = state.bytes.substr(state.at, end - state.at);
+      state.at = end + 1;
+      if (!line.empty() && line.back() == '\r') line.pop_back();
+      if (line.find_first_not_of(" \t") != std::string::npos) send(io, std::move(line));
+    }
+    return StepStatus::done;
+  }
+
+  static void send(StageIo& io, std::string utf8) {
     auto value = std::make_shared<Text>();
-    value->utf8 = utf8;
+    value->utf8 = std::move(utf8);
     io.push(0, Packet::data<Text>(std::move(value)));
   }
 

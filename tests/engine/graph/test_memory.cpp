@@ -34,6 +34,46 @@ TEST_CASE("weights and libraries count once, sessions and queues each", "[unit]"
   CHECK(memory.by_device.empty());
 }
 
+TEST_CASE("what a source says of its size reaches the estimates of its kind only", "[unit]") {
+  Compiler compiler;
+  StageSpec page = declared("page/read");
+  page.outputs = {{"out", {FormatPattern{"page/plain", {}}}, "a page", false}};
+  page.params = {string_param("path", "/no/such/file"), integer_param("width", 30, 1, 100)};
+  page.source_of = "page";
+  page.measure = [](const Params& params) {
+    const auto width = static_cast<std::uint64_t>(params.get_int("width"));
+    return SourceSize{width * 20, {width, 20}};
+  };
+  compiler.registry.add_stage(page);
+  const auto from_context = [](const ResolveContext& context) {
+    Estimate estimate;
+    estimate.session = context.source_bytes;
+    estimate.scratch = context.source_extents.empty() ? 0 : context.source_extents[0];
+    estimate.weights = static_cast<std::uint64_t>(context.n_threads);
+    return estimate;
+  };
+  StageSpec both = declared("page/both");
+  both.inputs = {{"a", {FormatPattern{"page/plain", {}}}, "a page", false},
+                 {"b", {FormatPattern{"page/plain", {}}}, "a page", false}};
+  both.outputs = {{"out", {words()}, "text", false}};
+  both.estimate = from_context;
+  compiler.registry.add_stage(both);
+  StageSpec tell = declared("words/tell");
+  tell.inputs = {{"in", {words()}, "text", false}};
+  tell.sink_of = "words";
+  tell.estimate = from_context;
+  compiler.registry.add_stage(tell);
+  const auto plan = compiler.plan(document(
+      R"("small": {"stage": "page/read"}, "large": {"stage": "page/read", "params": {"width": 40}},
+         "both": {"stage": "page/both"}, "tell": {"stage": "words/tell"})",
+      R"("large.out -> both.a", "small.out -> both.b", "both.out -> tell.in")"));
+  CHECK(node_of(*plan, "both").estimate.session == 40 * 20 + 30 * 20);
+  CHECK(node_of(*plan, "both").estimate.scratch == 40);
+  CHECK(node_of(*plan, "both").estimate.weights == 4);
+  CHECK(node_of(*plan, "tell").estimate.session == 0);
+  CHECK(node_of(*plan, "tell").estimate.scratch == 0);
+}
+
 TEST_CASE("the total is the larger of loading and running", "[unit]") {
   MemoryPlan memory;
   memory.process = 1;

@@ -1,22 +1,28 @@
 // Images: sniffing, the wire form, files that are none, the reading order of a turned page, and the text of
 // assets/samples/scan.png ([weights]; skipped, by name, where the starter pack is not installed).
 #include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <cmath>
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <memory>
 #include <numeric>
 #include <optional>
 #include <random>
+#include <sstream>
 #include <string>
 #include <vector>
 
 #include "image_payload.h"
 #include "io/image_file.h"
+#include "io/image_size.h"
 #include "morph/error.h"
 #include "morph/model.h"
 #include "morph/registry.h"
@@ -132,6 +138,19 @@ std::size_t edits(const std::string& a, const std::string& b) {
   return row.back();
 }
 
+/// By 90 degrees, counter-clockwise.
+Image turned_left(const Image& page) {
+  Image turned = page;
+  turned.width = page.height;
+  turned.height = page.width;
+  for (int y = 0; y < turned.height; ++y)
+    for (int x = 0; x < turned.width; ++x)
+      for (int c = 0; c < 3; ++c)
+        turned.pixels[static_cast<std::size_t>((y * turned.width + x) * 3 + c)] =
+            page.pixels[static_cast<std::size_t>((x * page.width + page.width - 1 - y) * 3 + c)];
+  return turned;
+}
+
 /// LINES of make_scan.py, joined by newlines: what the scan says.
 std::string drawn_text() {
   std::ifstream in(samples() / "make_scan.py");
@@ -221,6 +240,81 @@ TEST_CASE("a file that is no image is refused by name", "[unit][image]") {
   // Headers that promise what no memory holds.
   for (const char* const header : {"P6\n1000000 1000000\n255\n", "P5\n2147483647 2147483647\n255\n", "P6\n0 0\n255\n"})
     CHECK_THAT(refusal(header), Contains("page.png"));
+}
+
+TEST_CASE("decoders do not print what they dislike, the error says it", "[unit][image]") {
+  std::string damaged = content(samples() / "scan.png");
+  for (std::size_t i = damaged.size() / 3; i < damaged.size() / 3 + 64; ++i)
+    damaged[i] = static_cast<char>(~damaged[i]);
+  std::FILE* const printed = std::tmpfile();
+  REQUIRE(printed != nullptr);
+  const int kept = dup(STDERR_FILENO);
+  dup2(fileno(printed), STDERR_FILENO);
+  const std::string message = refusal(damaged);
+  dup2(kept, STDERR_FILENO);
+  close(kept);
+  CHECK(lseek(fileno(printed), 0, SEEK_END) == 0);
+  std::fclose(printed);
+  CHECK_THAT(message, Contains("libpng"));
+}
+
+TEST_CASE("the size of an image is known by its header", "[unit][image]") {
+  const auto size = [](const std::string& file) {
+    std::istringstream in(file);
+    const auto found = image::read_image_size(in);
+    return found ? fmt::format("{}x{}", found->width, found->height) : "";
+  };
+  CHECK(size(content(samples() / "scan.png")) == "900x400");
+  CHECK(size("P6\n# a comment\n640 # and another\n480\n255\n"s) == "640x480");
+  CHECK(size("P4 7 9 "s) == "7x9");
+  CHECK(size("BM"s + std::string(12, '\0') + from_hex("28000000 05000000 f9ffffff")) == "5x7");  // from the top down
+  CHECK(size(from_hex("ffd8 ffe1000845786966ffd9 ffff c2000b08 0102 0304 01 00 00 00")) == "772x258");
+  CHECK(size(from_hex("49492a0008000000 0200 0001 0300 01000000 40010000 0101 0400 01000000 f0000000")) == "320x240");
+  CHECK(size(from_hex("4d4d002a00000008 0002 0100 0003 00000001 01400000 0101 0004 00000001 000000f0")) == "320x240");
+  const std::string riff = from_hex("52494646 00000000 57454250");
+  CHECK(size(riff + from_hex("56503858 0a000000 00000000 3f0100 ef0000")) == "320x240");
+  CHECK(size(riff + from_hex("56503820 00000000 000000 9d012a 4001 f000")) == "320x240");
+  CHECK(size(riff + from_hex("5650384c 00000000 2f 3fc13b00 0000000000")) == "320x240");
+  // Every beginning of a file, and headers that say nothing sensible.
+  const std::string scan = content(samples() / "scan.png");
+  for (std::size_t n = 0; n < 24; ++n) CHECK(size(scan.substr(0, n)).empty());
+  for (const std::string& file :
+       {"P6 0 5 "s, "P6 99999999999 5 "s, "P6"s, "\xff\xd8\xff"s, from_hex("ffd8 ffda0002 ffc0"),
+        "II*\0\xff\xff\xff\xff"s, from_hex("49492a0008000000 ffff"), "Dear Sir, this is a letter."s})
+    CHECK(size(file).empty());
+}
+
+TEST_CASE("the plan for reading a picture knows its size", "[unit][image]") {
+  Registry registry;
+  image::register_read(registry);
+  image::register_read_text(registry);
+  const StageSpec& read = *registry.find_stage("image/read");
+  const SourceSize scan = read.measure(Params({{"path", (samples() / "scan.png").string()}}));
+  CHECK(scan.bytes == 900 * 400 * 3);
+  CHECK(scan.extents == std::vector<std::uint64_t>{900, 400});
+  const ScratchFolder folder;
+  const std::string pipe = (folder.path / "pipe").string();
+  REQUIRE(mkfifo(pipe.c_str(), 0600) == 0);
+  for (const std::string& path : {pipe, folder.path.string(), "/no/such/page.png"s, "-"s})
+    CHECK(read.measure(Params({{"path", path}})).bytes == 0);
+
+  for (const char* const name : {"det.onnx", "rec.onnx"}) std::ofstream(folder.path / name) << std::string(1000, ' ');
+  const StageSpec& read_text = *registry.find_stage("image/read_text");
+  const Params params({{"model", "m"s}, {"max_side", std::int64_t{1536}}});
+  const auto estimate = [&](std::vector<std::uint64_t> extents, const std::string& device, int n_threads) {
+    const std::uint64_t bytes = extents.empty() ? 0 : extents[0] * extents[1] * 3;
+    return read_text.estimate(
+        ResolveContext{params, {}, [&](const std::string&) { return folder.path; }, device, bytes, extents, n_threads});
+  };
+  const Estimate page = estimate({}, "cpu", 1);
+  CHECK(estimate({320, 240}, "cpu", 1).scratch < page.scratch);
+  CHECK(estimate({3000, 3000}, "cpu", 1).scratch > page.scratch);
+  CHECK(estimate({}, "cpu", 2).weights_key != page.weights_key);
+  CHECK(estimate({}, "npu", 1).weights_key != page.weights_key);
+  std::ofstream(folder.path / "cls.onnx") << std::string(1000, ' ');
+  CHECK(estimate({}, "cpu", 1).weights == page.weights / 2 * 3);
+  std::filesystem::remove(folder.path / "rec.onnx");
+  CHECK_THROWS_AS(estimate({}, "cpu", 1), Error);
 }
 
 TEST_CASE("a JPEG that is cut short is noticed", "[unit][image]") {
@@ -362,23 +456,26 @@ TEST_CASE("the scan is read as it was drawn", "[weights][image]") {
   }
 }
 
-TEST_CASE("a page that was scanned upside down is read from its own top", "[weights][image]") {
+TEST_CASE("a page that was scanned upside down or on its side is read from its own top", "[weights][image]") {
+  const std::string model = GENERATE("pp-ocr-v4"s, "pp-ocr-v6-tiny"s);
+  const int n_quarters = GENERATE(1, 2, 3);
   try {
-    ModelLocator().find("pp-ocr-v4");
+    ModelLocator().find(model);
   } catch (const Error& error) {
     WARN("skipped: " << error.what());
     return;
   }
   Image page = *image::decode_file(bytes_of(content(samples() / "scan.png")), "scan.png");
-  std::reverse(page.pixels.begin(), page.pixels.end());  // grey: the order of the channels does not matter
+  for (int i = 0; i < n_quarters; ++i) page = turned_left(page);
   Registry registry;
   image::register_read_text(registry);
-  StageHarness harness(*registry.find_stage("image/read_text"));
+  StageHarness harness(*registry.find_stage("image/read_text"), Params({{"model", model}}));
   harness.feed("image", page);
   harness.end("image");
   REQUIRE(harness.run() == StepStatus::done);
   const auto texts = harness.take_as<Text>("text");
   REQUIRE(texts.size() == 1);
+  INFO(model << ", turned left " << n_quarters << " times:\n" << texts[0].utf8);
   CHECK(edits(texts[0].utf8, drawn_text()) <= 1);
 }
 

@@ -129,6 +129,25 @@ TEST_CASE_METHOD(Folder, "text is read from files and literals", "[unit][text]")
   CHECK(lines[1].utf8 == " two");
 }
 
+TEST_CASE_METHOD(Folder, "lines wait for room", "[unit][text]") {
+  std::string many;
+  for (int i = 0; i < 100; ++i) many += std::to_string(i) + "\n";
+  Registry registry;
+  text::register_read(registry);
+  StageHarness harness(*registry.find_stage("text/read"), Params({{"path", put("many.txt", many)}, {"lines", true}}));
+  harness.set_space("text", 8);
+  std::vector<std::string> lines;
+  for (int round = 0; round < 13; ++round) {
+    CHECK(harness.run() == (round < 12 ? StepStatus::output_full : StepStatus::done));
+    const auto sent = harness.take_as<Text>("text");
+    CHECK(sent.size() == (round < 12 ? 8u : 4u));
+    for (const Text& line : sent) lines.push_back(line.utf8);
+    harness.set_space("text", 8);
+  }
+  REQUIRE(lines.size() == 100);
+  for (std::size_t i = 0; i < lines.size(); ++i) CHECK(lines[i] == std::to_string(i));
+}
+
 TEST_CASE_METHOD(Folder, "standard input is read without blocking a step", "[unit][text]") {
   int ends[2];
   REQUIRE(pipe(ends) == 0);

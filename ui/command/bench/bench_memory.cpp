@@ -55,6 +55,28 @@ std::string some_words(std::mt19937& random, int n) {
   return text + ".";
 }
 
+/// A grey picture with lines of strokes where words would be, over the first `share` of its height.
+void draw_page(const std::filesystem::path& to, int width, int height, double share, std::mt19937& random) {
+  constexpr int kLine = 36, kLetter = 14, kMargin = 20;
+  std::string pixels(static_cast<std::size_t>(width) * static_cast<std::size_t>(height), '\xfa');
+  const auto stroke = [&](int left, int top, int right, int bottom) {
+    for (int y = top; y < std::min(bottom, height); ++y)
+      for (int x = left; x < std::min(right, width); ++x)
+        pixels[static_cast<std::size_t>(y) * static_cast<std::size_t>(width) + static_cast<std::size_t>(x)] = '\x18';
+  };
+  for (int y = kMargin; y + kLine < static_cast<int>(height * share); y += kLine)
+    for (int x = kMargin; x + kLetter < width - kMargin; x += kLetter) {
+      const unsigned letter = random();
+      if (letter % 6 == 0) continue;  // between words
+      stroke(x, y, x + 3, y + 22);
+      if ((letter & 8) != 0) stroke(x, y, x + 9, y + 3);
+      if ((letter & 16) != 0) stroke(x, y + 9, x + 9, y + 12);
+      if ((letter & 32) != 0) stroke(x + 7, y, x + 10, y + 22);
+      if ((letter & 64) != 0) stroke(x, y + 19, x + 9, y + 22);
+    }
+  std::ofstream(to, std::ios::binary) << fmt::format("P5\n{} {}\n255\n", width, height) << pixels;
+}
+
 std::vector<Case> make_cases(const std::filesystem::path& folder) {
   std::mt19937 random(20);  // NOLINT: the same cases every time
   const auto between = [&random](int low, int high) {
@@ -63,8 +85,8 @@ std::vector<Case> make_cases(const std::filesystem::path& folder) {
   std::vector<Case> cases;
   const std::filesystem::path clip = bench_model("speech-samples") / "two_cities.wav";
   for (const char* model : {"whisper-base", "whisper-tiny.en"})
-    for (int i = 0; i < 2; ++i) {
-      const int seconds = between(3, 150);
+    for (int i = 0; i < 3; ++i) {
+      const int seconds = i == 0 ? between(2, 10) : between(3, 150);
       const std::filesystem::path wav = folder / fmt::format("{}-{}.wav", model, i);
       cut_wav(clip, wav, seconds);
       cases.push_back({fmt::format("{}, {} s", model, seconds),
@@ -79,10 +101,25 @@ std::vector<Case> make_cases(const std::filesystem::path& folder) {
                      "",
                      {fmt::format("max_tokens={}", tokens)}});
   }
-  for (int i = 0; i < 2; ++i) {
-    const int words = between(3, 120);
-    cases.push_back({fmt::format("speak, {} words", words), {some_words(random, words)}, ".wav", {}});
-  }
+  for (const char* voice : {"piper-en-us-joe", "kokoro"})
+    for (int i = 0; i < 2; ++i) {
+      const int words = between(3, i == 0 ? 12 : 80);
+      cases.push_back({fmt::format("{}, {} words", voice, words),
+                       {some_words(random, words)},
+                       ".wav",
+                       {std::string("voice=") + voice}});
+    }
+  for (const char* model : {"pp-ocr-v4", "pp-ocr-v6-tiny"})
+    for (const int longest : {600, 1200, 3000}) {
+      const int width = between(longest / 2, longest), height = between(longest / 2, longest);
+      const double share = between(1, 4) / 4.0;
+      const std::filesystem::path page = folder / fmt::format("{}-{}.pgm", model, longest);
+      draw_page(page, width, height, share, random);
+      cases.push_back({fmt::format("{}, {} x {}, {:.0f} % printed", model, width, height, 100 * share),
+                       {page.string()},
+                       "",
+                       {std::string("model=") + model}});
+    }
   cases.push_back({"read a scan", {bench_asset("samples/scan.png").string()}, "", {}});
   cases.push_back({"assistant", {bench_asset("samples/question.wav").string()}, ".wav", {}});
   return cases;

@@ -289,6 +289,6 @@ TEST_CASE("audio/speak refuses an unknown speaker and a folder that is no voice"
     return ErrorCode::internal;
   };
   CHECK(code([&] { fixture.harness(Params({{"speaker", std::string("nobody")}})); }) == ErrorCode::config);
-  CHECK(code([&] { audio::find_voice_family(std::filesystem::temp_directory_path() / "no-such-voice"); }) ==
+  CHECK(code([&] { audio::VoiceFamilies().find(std::filesystem::temp_directory_path() / "no-such-voice"); }) ==
         ErrorCode::weights);
 }

@@ -15,7 +15,9 @@
 
 namespace morph::audio {
 void register_speak(morph::Registry&);
-}
+void register_kokoro(morph::Registry&);
+void register_vits_piper(morph::Registry&);
+}  // namespace morph::audio
 
 using namespace morph;
 using morph::testing::StageHarness;
@@ -33,7 +35,9 @@ std::optional<std::filesystem::path> installed(const std::string& name) {
 
 std::vector<float> reading(const std::string& voice, const std::string& text, std::int64_t seed) {
   Registry registry;
-  audio::register_speak(registry);
+  audio::register_speak(registry);  // families may come after the stage
+  audio::register_kokoro(registry);
+  audio::register_vits_piper(registry);
   StageHarness harness(*registry.find_stage("audio/speak"), Params({{"voice", voice}, {"seed", seed}}));
   Text whole;
   whole.utf8 = text;
@@ -72,7 +76,9 @@ TEST_CASE("Piper's token ids are those of piper-tts", "[weights]") {
   const auto folder = installed("piper-en-us-joe");
   if (!folder) return;
   ModelStore models;
-  const audio::VoiceFamily& family = audio::find_voice_family(*folder);
+  Registry registry;
+  audio::register_vits_piper(registry);
+  const audio::VoiceFamily& family = registry.part<audio::VoiceFamilies>()->find(*folder);
   CHECK(family.name == "vits_piper");
   const audio::VoiceInfo info = family.describe(*folder);
   CHECK(info.rate_hz == 22050);
@@ -101,6 +107,52 @@ TEST_CASE("a Piper voice repeats its samples for a seed", "[weights]") {
   check_sound(samples, 2.0, 6.0, 22050);
   CHECK(samples == reading("piper-en-us-joe", text, 1));
   CHECK(samples != reading("piper-en-us-joe", text, 2));
+}
+
+TEST_CASE("published voices verify, a damaged one does not", "[weights]") {
+  Registry registry;
+  audio::register_kokoro(registry);
+  audio::register_vits_piper(registry);
+  for (const auto& [name, family] : registry.families()) {
+    const auto folder = installed(name == "vits_piper" ? "piper-en-us-joe" : "kokoro");
+    if (!folder) continue;
+    INFO(name);
+    const auto rows = family.verify(*folder, "cpu");
+    CHECK(rows.size() == 4);
+    for (const VerifyRow& row : rows) {
+      INFO(row.name << ": " << row.note);
+      CHECK(row.status == "pass");
+    }
+  }
+  // A voice that hums one note too quietly, and never the same twice.
+  class Hum final : public audio::Voice {
+   public:
+    Hum() { info_.rate_hz = 1000; }
+    const audio::VoiceInfo& info() const override { return info_; }
+    audio::VoiceTokens tokens(std::string_view) const override { return {std::vector<std::int64_t>(12, 1), 12, 1}; }
+    std::vector<float> speak(const audio::VoiceTokens&, const audio::SpeakOptions&) const override {
+      return std::vector<float>(200, 1e-4f * static_cast<float>(++n_));
+    }
+
+   private:
+    audio::VoiceInfo info_;
+    mutable int n_ = 0;
+  };
+  const audio::VoiceFamily family{
+      "hum",
+      "nothing",
+      [](const std::filesystem::path&) { return true; },
+      [](const std::filesystem::path&) { return Hum().info(); },
+      [](const audio::VoiceInfo&, std::uint64_t) { return Estimate{}; },
+      [](const audio::VoiceInfo&, const audio::VoiceLoad&) -> std::shared_ptr<const audio::Voice> {
+        return std::make_shared<Hum>();
+      }};
+  const auto rows = audio::verify_voice(family, ".", "cpu");
+  REQUIRE(rows.size() == 4);
+  for (const VerifyRow& row : rows) {
+    INFO(row.name << ": " << row.note);
+    CHECK(row.status == "fail");
+  }
 }
 
 TEST_CASE("a Kokoro voice speaks English phonemes", "[weights]") {
