@@ -28,6 +28,7 @@ struct WhisperConfig {
   int decoder_start_token_id = -1, eos_token_id = -1;
   tensor::Activation activation = tensor::Activation::gelu;
   bool scale_embedding = false, tie_word_embeddings = true;
+  std::optional<bool> is_multilingual;  ///< generation_config.json's; older checkpoints do not say
   std::vector<int> suppress_tokens, begin_suppress_tokens;
 
   /// Reads a folder. Throws Error{weights} naming the key that is missing or senseless.
@@ -38,6 +39,7 @@ struct WhisperConfig {
 /// Immutable, shared by every session.
 struct WhisperModel final : Model {
   WhisperConfig config;
+  std::filesystem::path folder;
   std::string device;
   std::shared_ptr<const TokenText> tokens;  ///< null when the folder has no tokenizer.json
   std::unique_ptr<tensor::WeightSet> weights;

@@ -12,7 +12,7 @@
 namespace morph::audio {
 namespace {
 
-constexpr int kMultilingualVocabulary = 51865;  // English-only vocabularies are one token shorter
+constexpr int kMultilingualVocabulary = 51865;  // English-only ones are a token shorter; for configs that do not say
 constexpr int kMaxFirstTimestamp = 50;          // a text begins within the first second
 constexpr float kNever = -std::numeric_limits<float>::infinity();
 
@@ -24,15 +24,16 @@ bool is_language_name(std::string_view name) {
 }  // namespace
 
 WhisperTokens::WhisperTokens(const WhisperModel& model) {
+  const std::string where = (model.folder / "tokenizer.json").string();
   if (!model.tokens)
-    throw Error(ErrorCode::weights, "tokenizer.json",
+    throw Error(ErrorCode::weights, where,
                 "expected a tokenizer beside the weights, found none; fetch the model again");
   const TokenText& names = *model.tokens;
   const auto need = [&](std::initializer_list<const char*> candidates) {
     for (const char* name : candidates)
       if (const auto id = names.special(name); id && *id < model.config.vocab_size) return *id;
     throw Error(
-        ErrorCode::weights, "tokenizer.json",
+        ErrorCode::weights, where,
         fmt::format("expected a token {} within the vocabulary of {}, found none; the tokenizer is of another model",
                     *candidates.begin(), model.config.vocab_size));
   };
@@ -45,11 +46,11 @@ WhisperTokens::WhisperTokens(const WhisperModel& model) {
   no_timestamps = need({"<|notimestamps|>"});
   first_timestamp = no_timestamps + 1;
   if (first_timestamp >= model.config.vocab_size)
-    throw Error(ErrorCode::weights, "tokenizer.json",
+    throw Error(ErrorCode::weights, where,
                 fmt::format("expected timestamps behind <|notimestamps|> ({}), found the end of the vocabulary of {}; "
                             "the tokenizer is of another model",
                             no_timestamps, model.config.vocab_size));
-  if (model.config.vocab_size < kMultilingualVocabulary) return;
+  if (!model.config.is_multilingual.value_or(model.config.vocab_size >= kMultilingualVocabulary)) return;
   for (const auto& [name, id] : names.specials())
     if (is_language_name(name) && id > start && id < no_timestamps) languages[name.substr(2, name.size() - 4)] = id;
 }

@@ -96,6 +96,8 @@ WhisperConfig WhisperConfig::read(const fs::path& folder) {
     (std::string_view(key) == "suppress_tokens" ? config.suppress_tokens : config.begin_suppress_tokens) =
         read_tokens(from, key);
   }
+  if (generation.is_object() && generation.contains("is_multilingual") && generation["is_multilingual"].is_boolean())
+    config.is_multilingual = generation["is_multilingual"].get<bool>();
   config.validate(where);
   return config;
 }
@@ -318,6 +320,7 @@ std::shared_ptr<const WhisperModel> load_whisper(const fs::path& folder, const s
                                                  const std::function<void(double)>& progress) {
   auto model = std::make_shared<WhisperModel>();
   model->config = WhisperConfig::read(folder);
+  model->folder = folder;
   model->device = device;
   if (fs::exists(folder / "tokenizer.json"))
     model->tokens = std::make_shared<TokenText>(TokenText::read(folder / "tokenizer.json"));

@@ -115,6 +115,21 @@ TEST_CASE("a vocabulary without timestamps is refused", "[unit]") {
   CHECK_NOTHROW(WhisperTokens(model));
 }
 
+TEST_CASE("languages: what the checkpoint says counts, then the vocabulary's size", "[unit]") {
+  WhisperModel model = toy();
+  CHECK(WhisperTokens(model).multilingual());
+  model.config.is_multilingual = false;
+  CHECK_FALSE(WhisperTokens(model).multilingual());
+  model.config.vocab_size = 51864;
+  model.config.is_multilingual.reset();
+  CHECK_FALSE(WhisperTokens(model).multilingual());
+  model.config.is_multilingual = true;
+  CHECK(WhisperTokens(model).multilingual());
+  model.folder = "/models/some-whisper";
+  model.tokens.reset();
+  CHECK_THROWS_WITH(WhisperTokens(model), Catch::Contains("/models/some-whisper/tokenizer.json"));
+}
+
 TEST_CASE("timestamp rules", "[unit]") {
   const WhisperModel model = toy();
   const WhisperTokens tokens(model);
