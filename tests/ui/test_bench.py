@@ -31,13 +31,13 @@ class Bench(CommandCase):
         self.assertEqual([row["bench"] for row in rows], ["hop"])
         self.assertEqual(len(rows[0]["ours_all"]), 2)
         self.assertEqual(rows[0]["ours"], min(rows[0]["ours_all"]))
-        self.assertEqual(rows[0]["target"], "<= 50 us")
-        self.assertEqual(rows[0]["met"], rows[0]["ours"] <= 50)
+        self.assertEqual(rows[0]["target"], "<= 20 us")
+        self.assertEqual(rows[0]["met"], rows[0]["ours"] <= 20)
 
     def test_hop_as_a_table(self):
         done = self.succeeds("bench", "hop", "--repeat", "1")
         self.assertRegex(done.stdout,
-                         r"hop +packet from stage to stage +[\d.]+ \([\d.]+\) us +target <= 50 us: (met|MISSED)")
+                         r"hop +packet from stage to stage +[\d.]+ \([\d.]+\) us +target <= 20 us: (met|MISSED)")
         self.assertEqual(self.files(), [])
 
     @needs("smollm2-135m-instruct")

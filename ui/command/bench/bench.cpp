@@ -136,11 +136,17 @@ double BenchRow::ratio() const {
 
 std::optional<bool> BenchRow::met() const {
   if (target == 0 || ours.values.empty()) return std::nullopt;
+  if (compared() && allowance) {
+    const double worse = ours.best() - theirs.best();
+    return (ours.higher_is_better ? -worse : worse) <= *allowance;
+  }
   if (compared()) return ratio() >= target;
   return ours.higher_is_better ? ours.best() >= target : ours.best() <= target;
 }
 
 std::string BenchRow::target_text() const {
+  if (compared() && allowance)
+    return fmt::format("within {:g} {} of {}", *allowance, unit == "%" ? "points" : unit, peer);
   if (compared()) return fmt::format("x{:.2f}", target);
   return fmt::format("{} {:g} {}", ours.higher_is_better ? ">=" : "<=", target, unit);
 }

@@ -36,6 +36,8 @@ struct BenchRow {
   Samples theirs;
   double target = 0;  ///< smallest ratio() that meets it, or, without a peer, the worst value; 0: no target
   std::string note;   ///< word error rates, what was heard
+  /// Where a ratio says little (error rates): how much worse than the peer still meets the target, in `unit`.
+  std::optional<double> allowance = std::nullopt;
 
   bool compared() const { return !peer.empty() && !theirs.values.empty(); }
   /// How many times better ours is: above 1 is better, whatever the unit.

@@ -5,7 +5,7 @@
 namespace morph::command {
 
 BenchRows bench_hop(const BenchOptions& options) {
-  BenchRow row{"hop", "packet from stage to stage", "us", {}, "", {}, 50, ""};
+  BenchRow row{"hop", "packet from stage to stage", "us", {}, "", {}, 20, ""};
   for (int i = 0; i < options.repeats(5); ++i) row.ours.add(exec::measure_stage_hop_us());
   return {row};
 }
