@@ -103,7 +103,7 @@ class Outputs(CommandCase):
     @needs("piper-en-us-joe")
     def test_explain_refuses_unknown_suffix(self):
         self.refused(CONFIG, "graph.xyz", "explain", "text-to-audio/speak", "-o", "graph.xyz")
-        self.refused((RESOURCE), "missing/graph.json", "explain", "text-to-audio/speak", "-o", "missing/graph.json")
+        self.refused(CONFIG, "missing/graph.json", "explain", "text-to-audio/speak", "-o", "missing/graph.json")
 
 
 class Options(CommandCase):
