@@ -2,6 +2,7 @@
 #include "hearing/beam_search.h"
 
 #include <algorithm>
+#include <limits>
 #include <numeric>
 #include <utility>
 
@@ -90,19 +91,18 @@ bool BeamSearch::decided(std::size_t n_beams) const {
 }
 
 void BeamSearch::take_rows(int n_prompt) {
-  std::vector<bool> taken(static_cast<std::size_t>(session_->cache_rows()), false);
-  std::fill_n(taken.begin(), n_prompt, true);
-  for (const Beam& beam : beams_)
-    for (const int row : beam.rows) taken[static_cast<std::size_t>(row)] = true;
-  std::size_t row = 0;
-  for (std::size_t b = 0; b < beams_.size(); ++b) {
-    while (row < taken.size() && taken[row]) ++row;
-    if (row == taken.size()) {
-      beams_.resize(b);
-      return;
-    }
-    beams_[b].rows.push_back(static_cast<int>(row++));
+  std::vector<int> spare;
+  for (;; beams_.pop_back()) {  // the worst; frees the rows that no other beam shares
+    std::vector<bool> taken(static_cast<std::size_t>(session_->cache_rows()), false);
+    std::fill_n(taken.begin(), n_prompt, true);
+    for (const Beam& beam : beams_)
+      for (const int row : beam.rows) taken[static_cast<std::size_t>(row)] = true;
+    spare.clear();
+    for (std::size_t row = 0; row < taken.size(); ++row)
+      if (!taken[row]) spare.push_back(static_cast<int>(row));
+    if (spare.size() >= beams_.size()) break;
   }
+  for (std::size_t b = 0; b < beams_.size(); ++b) beams_[b].rows.push_back(spare[b]);
 }
 
 std::span<const float> BeamSearch::step(int n_prompt) {
@@ -128,7 +128,7 @@ BeamText BeamSearch::run(int n_prompt, std::span<const float> logits, int n_beam
   std::vector<BeamText> texts = finished_;
   if (texts.empty())
     for (const Beam& beam : beams_) texts.push_back({beam.tokens, beam.sum, false});
-  if (texts.empty()) return {};
+  if (texts.empty()) return {{}, -std::numeric_limits<double>::infinity(), false};  // nothing was allowed
   return *std::max_element(texts.begin(), texts.end(),
                            [](const auto& x, const auto& y) { return x.mean_logprob() < y.mean_logprob(); });
 }
