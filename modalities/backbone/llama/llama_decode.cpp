@@ -201,6 +201,7 @@ void LlamaSession::collect(std::span<const Part> parts) {
   for (std::size_t t = 0; t < options_.taps.size(); ++t) {
     if (!is_layer_input(options_.taps[t])) continue;
     const float* rows = llama_get_embeddings_layer_inp(context, static_cast<std::uint32_t>(options_.taps[t] + 1));
+    if (rows == nullptr) throw Error(ErrorCode::internal, "decode", "libllama returned no layer inputs");
     for (const Part& part : parts) {  // [d_model, n] each, in the batch's order
       auto& tap = part.item->taps[t];
       tap.insert(tap.end(), rows, rows + part.n * width);
