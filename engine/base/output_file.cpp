@@ -36,8 +36,19 @@ int create_beside(const std::filesystem::path& path, std::string& name) {
 
 }  // namespace
 
-OutputFile::OutputFile(std::filesystem::path path)
-    : path_(std::move(path)), descriptor_(create_beside(path_, temporary_)) {
+OutputFile::OutputFile(std::filesystem::path path) : path_(std::move(path)) {
+  namespace fs = std::filesystem;
+  std::error_code ignored;
+  const fs::file_status status = fs::status(path_, ignored);  // of what a link leads to
+  if (fs::is_directory(status)) fail("expected a file's name", EISDIR);
+  if (fs::exists(status) && !fs::is_regular_file(status)) {
+    descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CLOEXEC);
+    if (descriptor_ < 0) fail("cannot be opened", errno);
+    return;
+  }
+  if (fs::is_symlink(fs::symlink_status(path_, ignored)))
+    if (fs::path target = fs::weakly_canonical(path_, ignored); !target.empty()) path_ = std::move(target);
+  descriptor_ = create_beside(path_, temporary_);
   if (descriptor_ < 0) fail("expected a folder that can be written to", errno);
 }
 
@@ -54,6 +65,7 @@ std::int64_t OutputFile::seek(std::int64_t offset, int whence) { return ::lseek(
 
 void OutputFile::finish() {
   if (::close(std::exchange(descriptor_, -1)) != 0) fail("writing failed", errno);
+  if (temporary_.empty()) return;
   if (std::rename(temporary_.c_str(), path_.c_str()) != 0) fail("the finished file cannot take its name", errno);
   temporary_.clear();
 }

@@ -16,7 +16,11 @@ namespace fs = std::filesystem;
 namespace morph {
 namespace {
 
-fs::path golden() { return fs::path(std::getenv("MORPH_GOLDEN_DIR")) / "whisper"; }
+fs::path golden() {
+  const char* folder = std::getenv("MORPH_GOLDEN_DIR");
+  REQUIRE(folder != nullptr);
+  return fs::path(folder) / "whisper";
+}
 
 const FamilySpec& family(Registry& registry) {
   register_everything(registry);

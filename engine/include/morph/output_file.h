@@ -1,4 +1,5 @@
-// A file that appears when it is whole: written beside its place and renamed by finish(); removed otherwise.
+// A file that appears when it is whole: written beside its place and renamed by finish(); removed otherwise. A link's
+// target is replaced, not the link; what is no file (a pipe, /dev/stdout) cannot appear and is written straight into.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +11,7 @@ namespace morph {
 
 class OutputFile {
  public:
-  /// Throws Error{config} when the folder cannot be written to, Error{resource} when the disk is full.
+  /// Throws Error{config} when the folder cannot be written to or `path` is one, Error{resource} when the disk is full.
   explicit OutputFile(std::filesystem::path path);
   ~OutputFile();
   OutputFile(const OutputFile&) = delete;
@@ -26,7 +27,7 @@ class OutputFile {
 
  private:
   std::filesystem::path path_;
-  std::string temporary_;
+  std::string temporary_;  ///< empty when written straight into, and when renamed
   int descriptor_ = -1;
 };
 

@@ -84,10 +84,12 @@ void BeamSearch::advance(const std::vector<Candidate>& found, std::size_t n_beam
 bool BeamSearch::decided(std::size_t n_beams) const {
   if (beams_.empty() || finished_.size() >= n_beams || loops(beams_.front().tokens)) return true;
   if (finished_.empty()) return false;
-  // Sums only fall: a text that lies far below a finished one will not catch up.
-  const auto likeliest = std::max_element(finished_.begin(), finished_.end(),
-                                          [](const auto& x, const auto& y) { return x.sum_logprob < y.sum_logprob; });
-  return beams_.front().sum < likeliest->sum_logprob - kMargin / 2;
+  // By the measure that the winner is chosen by; what begins clearly and goes on dimly may still lose to its beginning,
+  // which is why WindowDecoder refuses a much shorter text.
+  const auto best = std::max_element(finished_.begin(), finished_.end(),
+                                     [](const auto& x, const auto& y) { return x.mean_logprob() < y.mean_logprob(); });
+  const Beam& open = beams_.front();
+  return open.sum / static_cast<double>(open.tokens.size()) < best->mean_logprob();
 }
 
 void BeamSearch::take_rows(int n_prompt) {

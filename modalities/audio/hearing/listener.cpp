@@ -108,7 +108,10 @@ Listener::Heard Listener::hear(std::span<const float> samples, bool fallback, bo
   if (language_.empty()) language_ = decoder_.detect_language();
   DecodeOptions decode = options_.decode;
   decode.language = language_;
-  if (!fallback) decode.temperatures.resize(1);
+  if (!fallback) {  // a partial text: soon heard again
+    decode.temperatures.resize(1);
+    decode.beam_size = 1;
+  }
   const int n_audio = std::min(n_ctx, static_cast<int>(window_s * 50.0) + 1);
   // Nobody says more than some 8 tokens in a second: less time is lost when the model runs away.
   decode.max_tokens = std::min(decode.max_tokens, 24 + static_cast<int>(window_s * 10.0));

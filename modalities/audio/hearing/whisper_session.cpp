@@ -15,7 +15,7 @@ namespace {
 constexpr int kCacheStep = 64;           // rows of the self-attention cache are looked at in multiples of this
 constexpr int kSpareRows = 128;          // of that cache, for texts that are followed side by side
 constexpr std::size_t kMaxEncoders = 3;  // graphs of other window lengths are dropped
-constexpr std::size_t kMaxDecoders = 48;
+constexpr std::size_t kMaxDecoders = 24;
 constexpr std::size_t kNodesPerLayer = 64;
 
 int rounded_up(int n, int step) { return (n + step - 1) / step * step; }

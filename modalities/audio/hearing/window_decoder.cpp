@@ -33,6 +33,12 @@ std::pair<int, double> choose(std::span<const float> logits, double temperature,
   return {static_cast<int>(chosen), static_cast<double>(logits[chosen]) - total};
 }
 
+/// A search may find a better text. Not where there is no speech: that would only cost time.
+bool doubtful(const WindowText& text, const DecodeOptions& options) {
+  const bool silent = text.no_speech > options.max_no_speech && text.mean_logprob < options.min_logprob;
+  return !silent && text.mean_logprob < options.sure_logprob;
+}
+
 }  // namespace
 
 double compression_ratio(const std::string& text) {
@@ -114,6 +120,9 @@ WindowText WindowDecoder::attempt(const DecodeOptions& options, const std::vecto
   const auto at_start = first.first(n_vocab);
   text.no_speech =
       std::exp(static_cast<double>(at_start[static_cast<std::size_t>(tokens_->no_speech)]) - log_sum_exp(at_start));
+  if (!std::isfinite(text.no_speech))
+    throw Error(ErrorCode::weights, model.folder.string(),
+                "the recogniser computes numbers that are not finite; its weights are damaged, fetch the model again");
   std::vector<float> scores(first.begin() + static_cast<std::ptrdiff_t>(n_vocab), first.end());
   const int n_prompt = static_cast<int>(prompt.size());
   const int limit = std::min(options.max_tokens, n_ctx - n_prompt - 1);
@@ -139,10 +148,11 @@ WindowText WindowDecoder::decode(const DecodeOptions& options, const std::vector
   for (const double temperature : options.temperatures) {
     text = attempt(options, previous, n_audio, temperature, 1, random);
     n_decoded += text.n_decoded;
-    if (temperature == 0 && options.beam_size > 1 && text.mean_logprob < options.sure_logprob) {
+    if (temperature == 0 && options.beam_size > 1 && doubtful(text, options)) {
       WindowText searched = attempt(options, previous, n_audio, temperature, options.beam_size, random);
       n_decoded += searched.n_decoded;
-      if (searched.mean_logprob > text.mean_logprob) text = std::move(searched);
+      const bool whole = 4 * searched.tokens.size() >= 3 * text.tokens.size() || loops(text.tokens);
+      if (whole && searched.mean_logprob > text.mean_logprob) text = std::move(searched);
     }
     const bool unsure = text.mean_logprob < options.min_logprob;
     text.silent = text.no_speech > options.max_no_speech && unsure;

@@ -12,7 +12,7 @@
 #include <filesystem>
 #include <optional>
 
-#include "base/output_file.h"
+#include "morph/output_file.h"
 #include "morph/error.h"
 
 namespace morph::audio {

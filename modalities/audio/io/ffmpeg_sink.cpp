@@ -14,7 +14,7 @@ extern "C" {
 #include <optional>
 #include <vector>
 
-#include "base/output_file.h"
+#include "morph/output_file.h"
 #include "io/audio_sink.h"
 #include "io/ffmpeg_error.h"
 #include "io/resampler.h"

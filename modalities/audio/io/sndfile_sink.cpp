@@ -9,7 +9,7 @@
 #include <cmath>
 #include <vector>
 
-#include "base/output_file.h"
+#include "morph/output_file.h"
 #include "io/audio_sink.h"
 #include "morph/error.h"
 

@@ -11,7 +11,7 @@
 #include <span>
 #include <utility>
 
-#include "base/output_file.h"
+#include "morph/output_file.h"
 #include "io/text_document.h"
 #include "morph/error.h"
 #include "morph/registry.h"

@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "hearing/beam_search.h"
+#include "hearing/window_decoder.h"
 #include "morph/error.h"
 
 namespace fs = std::filesystem;
@@ -14,7 +15,11 @@ namespace fs = std::filesystem;
 namespace morph::audio {
 namespace {
 
-fs::path golden() { return fs::path(std::getenv("MORPH_GOLDEN_DIR")) / "whisper"; }
+fs::path golden() {
+  const char* folder = std::getenv("MORPH_GOLDEN_DIR");
+  REQUIRE(folder != nullptr);
+  return fs::path(folder) / "whisper";
+}
 
 /// The checkpoint with a vocabulary: 2 ends, 290 starts, from 251 on timestamps.
 std::shared_ptr<const WhisperModel> load_small() {
@@ -122,10 +127,22 @@ TEST_CASE("beam search: its scores are the model's, and more beams find likelier
     CHECK(text.sum_logprob == Approx(heard.score(rules, text, tokens.end)).margin(1e-3));
     if (!text.finished && !single.finished) CHECK(text.sum_logprob >= single.sum_logprob - 1e-3);
   }
+  CHECK_FALSE(search(300, 55).tokens.empty());  // long texts side by side leave no row free
   CHECK(search(4, 0).tokens.empty());
   BeamSearch stopped(heard.session, tokens, rules,
                      [] { throw Error(ErrorCode::cancelled, "hearing", "stopped on request"); });
   CHECK_THROWS_WITH(stopped.run(3, heard.after({}), 4, 6), Catch::Contains("stopped"));
+}
+
+TEST_CASE("numbers that are not finite are an error, not silence", "[parity]") {
+  if (!fs::exists(golden())) return;
+  Heard heard;
+  const WhisperTokens tokens(*heard.model);
+  const int n_ctx = heard.model->config.max_source_positions;
+  heard.session.encode(std::vector<float>(static_cast<std::size_t>(2 * n_ctx * heard.model->config.num_mel_bins), NAN),
+                       n_ctx);
+  WindowDecoder decoder(heard.session, tokens, {});
+  CHECK_THROWS_WITH(decoder.decode({}, {}, n_ctx, 0), Catch::Contains("not finite"));
 }
 
 }  // namespace

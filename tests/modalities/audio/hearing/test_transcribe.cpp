@@ -156,15 +156,18 @@ TEST_CASE("transcribe: turns", "[weights]") {
 
 TEST_CASE("transcribe: a silence that may be a pause is not spent on a partial text", "[weights]") {
   if (!have_model()) return;
-  const std::vector<float> samples = clip(), hush(1600);
-  REQUIRE(samples.size() > 24000);
-  StageHarness harness(spec(), kTiny, options("audio/speech"));
+  const std::vector<float> samples = clip();
+  REQUIRE(samples.size() > 72000);
+  const Params params(
+      std::map<std::string, Value>{{"model", std::string("whisper-tiny.en")}, {"partial_interval", 3.0}});
+  StageHarness harness(spec(), params, options("audio/speech"));
   const std::span<const float> said(samples);
-  harness.feed("audio", chunk(said.first(14400), TurnMarker::speech_start));  // 0.9 s of the 1 s between partial texts
-  for (int i = 0; i < 5; ++i) harness.feed("audio", chunk(hush, TurnMarker::none, false));
+  harness.feed("audio", chunk(said.first(46400), TurnMarker::speech_start));  // 2.9 s of the 3 s between partial texts
+  for (std::size_t i = 0; i < 5; ++i)
+    harness.feed("audio", chunk(said.subspan(46400 + i * 1600, 1600), TurnMarker::none, false));
   CHECK(harness.run() == StepStatus::need_input);
   CHECK(harness.take("text").empty());
-  harness.feed("audio", chunk(said.subspan(14400, 9600)));
+  harness.feed("audio", chunk(said.subspan(54400, 16000)));
   CHECK(harness.run() == StepStatus::need_input);
   CHECK(harness.take("text").size() == 1);
 }
