@@ -231,7 +231,7 @@ Estimate estimate(const VoiceInfo& info, std::uint64_t text_bytes) {
   // a longer text will be divided is not known here: 85 lies between its usual sentences (70) and the limit (120).
   constexpr std::uint64_t kLongSentence = 85;
   const std::uint64_t longest = text_bytes == 0 ? 25 : std::min(text_bytes, kLongSentence);
-  const std::uint64_t further = text_bytes == 0 ? 20 : text_bytes > info.max_chars ? 20 : 0;
+  const std::uint64_t further = text_bytes > info.max_chars ? 20 : 0;
   cost.scratch += (80 + longest * 18 / 10 + further) << 20;
   cost.longest_step_ms = 1500;
   return cost;
