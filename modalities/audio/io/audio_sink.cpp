@@ -12,8 +12,8 @@
 #include <filesystem>
 #include <optional>
 
-#include "morph/output_file.h"
 #include "morph/error.h"
+#include "morph/output_file.h"
 
 namespace morph::audio {
 namespace {

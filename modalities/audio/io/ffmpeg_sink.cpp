@@ -14,11 +14,11 @@ extern "C" {
 #include <optional>
 #include <vector>
 
-#include "morph/output_file.h"
 #include "io/audio_sink.h"
 #include "io/ffmpeg_error.h"
 #include "io/resampler.h"
 #include "morph/error.h"
+#include "morph/output_file.h"
 
 namespace morph::audio {
 namespace {

@@ -9,9 +9,9 @@
 #include <cmath>
 #include <vector>
 
-#include "morph/output_file.h"
 #include "io/audio_sink.h"
 #include "morph/error.h"
+#include "morph/output_file.h"
 
 namespace morph::audio {
 namespace {

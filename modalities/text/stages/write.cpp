@@ -11,9 +11,9 @@
 #include <span>
 #include <utility>
 
-#include "morph/output_file.h"
 #include "io/text_document.h"
 #include "morph/error.h"
+#include "morph/output_file.h"
 #include "morph/registry.h"
 #include "morph/text.h"
 
