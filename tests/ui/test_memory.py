@@ -1,6 +1,6 @@
 """The memory plan against the truth: for sizes drawn at random (fixed seed) the peak that `morph explain` predicts is
-within 15 % of what the process then took; within 20 % for the assistant, whose answer is not known beforehand and costs
-its voice up to 200 MiB more when its sentences are long. Standard library only; ctest runs it as command.memory.
+within 15 % of what the process then took. The assistant's lies within 14 % where it was fitted (its answer, whose longest
+sentence decides, is not known beforehand); it is given 18 % here, as kernels of other processors differ. Standard library only; ctest runs it as command.memory.
 
     test_memory.py --table     prints every row, also those that pass
 """
@@ -18,8 +18,7 @@ import pictures  # noqa: E402
 import sounds  # noqa: E402
 from command_case import BINARY, SAMPLES, models_folder  # noqa: E402
 
-TOLERANCE = (-0.15, 0.15)
-ANSWER_TOLERANCE = (-0.20, 0.20)
+TOLERANCE, ANSWER_TOLERANCE = 0.15, 0.18
 SENTENCE = "The tide comes in slowly, and then all at once it is over the sand. "
 ASSISTANT = ("whisper-base", "smollm2-135m-instruct", "piper-en-us-joe", "silero-vad")
 
@@ -94,8 +93,8 @@ class Memory(unittest.TestCase):
                     error = plan["total"] / took - 1
                     if self.table:
                         print(f"{name:44} predicted {plan['total'] >> 20:5} MiB  took {took >> 20:5} MiB  {error:+.0%}", flush=True)
-                    least, most = ANSWER_TOLERANCE if name.startswith("assistant ") else TOLERANCE
-                    self.assertTrue(least < error < most, f"{plan}, took {took}")
+                    allowed = ANSWER_TOLERANCE if name.startswith("assistant ") else TOLERANCE
+                    self.assertTrue(abs(error) < allowed, f"{plan}, took {took}")
 
 
 if __name__ == "__main__":

@@ -220,17 +220,18 @@ VoiceInfo describe(const std::filesystem::path& folder) {
   info.espeak_voice = config.phonemes_are_text ? "" : config.espeak_voice;
   info.language = config.espeak_voice.substr(0, config.espeak_voice.find('-'));
   info.speakers = config.speakers;
-  info.max_chars = 120;
+  info.max_chars = 90;  // longer ones are cut at clauses: memory grows with the longest (see estimate)
   return info;
 }
 
 Estimate estimate(const VoiceInfo& info, std::uint64_t text_bytes) {
   Estimate cost = openvino::estimate_onnx(info.model_file, onnx_options("cpu", 1));
   // Measured: the decoder's activations and the kernels kept for a length grow by 1.8 MiB per character of the longest
-  // utterance, and the kernels of further lengths add some 20 MiB. Clauses of an answer have some 25 characters. Where
-  // a longer text will be divided is not known here: 85 lies between its usual sentences (70) and the limit (120).
-  constexpr std::uint64_t kLongSentence = 85;
-  const std::uint64_t longest = text_bytes == 0 ? 25 : std::min(text_bytes, kLongSentence);
+  // utterance, and the kernels of further lengths add some 20 MiB. Where a longer text will be divided is not known
+  // here: 80 lies between its usual sentences (70) and the limit (90). Of an answer that is still to be given nothing
+  // is known; what assistants took lies some 90 MiB either side of what 13 characters would.
+  constexpr std::uint64_t kLongSentence = 80, kAnswer = 13;
+  const std::uint64_t longest = text_bytes == 0 ? kAnswer : std::min(text_bytes, kLongSentence);
   const std::uint64_t further = text_bytes > info.max_chars ? 20 : 0;
   cost.scratch += (80 + longest * 18 / 10 + further) << 20;
   cost.longest_step_ms = 1500;

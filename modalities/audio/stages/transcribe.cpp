@@ -235,7 +235,7 @@ Estimate estimate(const ResolveContext& context) {
                       (n + static_cast<std::uint64_t>(WhisperSession::cache_rows(config))) +
                   static_cast<std::uint64_t>(config.vocab_size) * 12;
   // Decoder graphs that are kept for numbers of beams and lengths met: mostly their logits.
-  costs.session += 24 * 2 * static_cast<std::uint64_t>(context.params.get_int("beam_size")) *
+  costs.session += 24 * static_cast<std::uint64_t>(context.params.get_int("beam_size")) *
                    static_cast<std::uint64_t>(config.vocab_size);
   // Scores of a block of queries, the widest activations, and the inputs of the second convolution.
   costs.scratch = 4 * n *
