@@ -58,6 +58,22 @@ nlohmann::json to_json_params(const Params& params) {
   return object;
 }
 
+/// A weight file and, for the first part of a split GGUF (NAME-00001-of-00003.gguf), the parts that lie beside it.
+std::vector<std::filesystem::path> with_parts(const std::filesystem::path& file) {
+  constexpr std::string_view kFirst = "-00001-of-";
+  const std::string name = file.filename().string();
+  const std::size_t at = name.rfind(kFirst);
+  std::vector<std::filesystem::path> files{file};
+  if (at == std::string::npos || !name.ends_with(".gguf")) return files;
+  const std::string total = name.substr(at + kFirst.size());  // 00003.gguf
+  for (int part = 2; part <= 99999; ++part) {
+    const auto other = file.parent_path() / fmt::format("{}-{:05}-of-{}", name.substr(0, at), part, total);
+    if (!std::filesystem::is_regular_file(other)) break;
+    files.push_back(other);
+  }
+  return files;
+}
+
 /// The weight files of a plan: every parameter that names a model (by convention "model", "voice" or "*_model").
 std::vector<std::filesystem::path> weight_files(const Engine& engine, const Plan& plan) {
   std::map<std::string, std::filesystem::path> files;
@@ -68,7 +84,7 @@ std::vector<std::filesystem::path> weight_files(const Engine& engine, const Plan
       if (text == nullptr || text->empty() || !names_model) continue;
       const std::filesystem::path found = engine.locator().find(*text);
       if (std::filesystem::is_regular_file(found)) {
-        files[found.string()] = found;
+        for (const std::filesystem::path& file : with_parts(found)) files[file.string()] = file;
         continue;
       }
       for (const auto& entry : std::filesystem::recursive_directory_iterator(found)) {
@@ -109,14 +125,17 @@ std::string file_sha256(const std::filesystem::path& file, bool remember) {
   if (!remember) return hash_file(file);
   std::error_code failed;
   const auto size = std::filesystem::file_size(file, failed);
+  const auto time = failed ? 0 : std::filesystem::last_write_time(file, failed).time_since_epoch().count();
   if (failed) throw Error(ErrorCode::resource, file.string(), "cannot be read to compute its sha256");
-  const auto time = std::filesystem::last_write_time(file).time_since_epoch().count();
-  const std::string key = fmt::format("{}|{}|{}", std::filesystem::absolute(file).string(), size, time);
+  const std::string place = std::filesystem::absolute(file).string() + "|";
+  const std::string key = fmt::format("{}{}|{}", place, size, time);
   const std::filesystem::path store = cache_folder() / "hashes.json";
   nlohmann::json known = read_json(store);
   if (!known.is_object()) known = nlohmann::json::object();
   if (known.contains(key) && known[key].is_string()) return known[key];
   const std::string hash = hash_file(file);
+  for (auto at = known.begin(); at != known.end();)  // forgets what the file was before
+    at = at.key().starts_with(place) ? known.erase(at) : std::next(at);
   known[key] = hash;
   // A lost update only costs a hash next time, so a plain rename is enough.
   std::filesystem::create_directories(store.parent_path(), failed);
