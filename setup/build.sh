@@ -9,12 +9,15 @@ prepare() {
   MORPH_OPENVINO_FOUND=$("$1/setup/openvino.sh") || die 'OpenVINO is not set up'
 }
 
-# ensure_starter_pack ROOT: the small weights that make the first command work (skipped with MORPH_NO_PULL=1).
+# ensure_starter_pack ROOT [NAMES...]: the small weights that make the first command work, and what else is named
+# (skipped with MORPH_NO_PULL=1).
 ensure_starter_pack() {
-  local python=/usr/bin/python3
-  [[ ${MORPH_NO_PULL:-0} != 1 && -f $1/assets/starter/fetch.py ]] || return 0
+  local python=/usr/bin/python3 root=$1 wanted=(--ensure)
+  shift
+  (($# == 0)) || wanted=(--only starter "$@")
+  [[ ${MORPH_NO_PULL:-0} != 1 && -f $root/assets/starter/fetch.py ]] || return 0
   [[ -x $python ]] || python=python3
-  "$python" "$1/assets/starter/fetch.py" --ensure >&2
+  "$python" "$root/assets/starter/fetch.py" "${wanted[@]}" >&2
 }
 
 # build_preset ROOT PRESET NAME TARGETS [CMAKE OPTIONS...]: builds into build/NAME; TARGETS is one word list, '' for
