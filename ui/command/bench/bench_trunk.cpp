@@ -85,8 +85,8 @@ BenchRows bench_trunk(const BenchOptions& options) {
                            one_by_one(prompt.begin(), prompt.begin() + kGenerated);
   prompt_speed(*session, prompt);
   BenchRow rows[] = {
-      {"trunk", fmt::format("prompt pp{}", kPrompt), "tok/s", {{}, true}, "llama-bench", {{}, true}, 1.0, ""},
-      {"trunk", fmt::format("generation tg{}", kGenerated), "tok/s", {{}, true}, "llama-bench", {{}, true}, 1.0, ""}};
+      {"trunk", fmt::format("prompt pp{}", kPrompt), "tok/s", {{}, true}, "llama-bench", {{}, true}, 0.97, ""},
+      {"trunk", fmt::format("generation tg{}", kGenerated), "tok/s", {{}, true}, "llama-bench", {{}, true}, 0.97, ""}};
   for (int i = 0; i < options.repeats(5); ++i) {
     rows[0].ours.add(prompt_speed(*session, prompt));
     rows[1].ours.add(generation_speed(*session, one_by_one));
