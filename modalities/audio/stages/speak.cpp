@@ -22,13 +22,13 @@ std::vector<ParamSpec> speak_params() {
   params.push_back({.name = "noise",
                     .type = ParamType::number,
                     .default_value = Value{},
-                    .help = "variation of the sound; the voice's own when left out",
+                    .help = "variation of the sound; left out, 0.7 of what a Piper voice publishes",
                     .min = 0.0,
                     .max = 2.0});
   params.push_back({.name = "noise_timing",
                     .type = ParamType::number,
                     .default_value = Value{},
-                    .help = "variation of the rhythm; the voice's own when left out",
+                    .help = "variation of the rhythm; left out, 0.7 of what a Piper voice publishes",
                     .min = 0.0,
                     .max = 2.0});
   params.push_back({.name = "speaker",
