@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <limits>
-#include <numeric>
 #include <utility>
 
 namespace morph::audio {
@@ -11,6 +10,12 @@ namespace {
 
 /// A beam this much (in nats) less likely than the best text has less than one chance in fifty to win.
 constexpr double kMargin = 4.0;
+
+/// The text that wins: the likeliest per token. `texts` is not empty.
+const BeamText& best_of(const std::vector<BeamText>& texts) {
+  return *std::max_element(texts.begin(), texts.end(),
+                           [](const auto& x, const auto& y) { return x.mean_logprob() < y.mean_logprob(); });
+}
 
 }  // namespace
 
@@ -63,11 +68,11 @@ std::vector<BeamSearch::Candidate> BeamSearch::candidates(std::span<const float>
   return found;
 }
 
-void BeamSearch::advance(const std::vector<Candidate>& found, std::size_t n_beams, double margin) {
+void BeamSearch::advance(const std::vector<Candidate>& found, std::size_t n_beams) {
   std::vector<Beam> next;
   for (const Candidate& candidate : found) {
     if (next.size() == n_beams) break;
-    if (!(candidate.sum > found.front().sum - margin)) break;
+    if (!(candidate.sum > found.front().sum - kMargin)) break;
     const Beam& from = beams_[candidate.beam];
     if (candidate.token == tokens_->end) {
       if (finished_.size() < n_beams) finished_.push_back({from.tokens, candidate.sum, true});
@@ -86,10 +91,8 @@ bool BeamSearch::decided(std::size_t n_beams) const {
   if (finished_.empty()) return false;
   // By the measure that the winner is chosen by; what begins clearly and goes on dimly may still lose to its beginning,
   // which is why WindowDecoder refuses a much shorter text.
-  const auto best = std::max_element(finished_.begin(), finished_.end(),
-                                     [](const auto& x, const auto& y) { return x.mean_logprob() < y.mean_logprob(); });
   const Beam& open = beams_.front();
-  return open.sum / static_cast<double>(open.tokens.size()) < best->mean_logprob();
+  return open.sum / static_cast<double>(open.tokens.size()) < best_of(finished_).mean_logprob();
 }
 
 void BeamSearch::take_rows(int n_prompt) {
@@ -121,18 +124,16 @@ BeamText BeamSearch::run(int n_prompt, std::span<const float> logits, int n_beam
   finished_.clear();
   for (int at = 0; at < max_tokens; ++at) {
     if (before_step_) before_step_();
-    advance(candidates(logits, n + 1), n, kMargin);
+    advance(candidates(logits, n + 1), n);
     if (decided(n)) break;
     take_rows(n_prompt);
-    if (beams_.empty()) break;
     logits = step(n_prompt);
   }
   std::vector<BeamText> texts = finished_;
   if (texts.empty())
     for (const Beam& beam : beams_) texts.push_back({beam.tokens, beam.sum, false});
   if (texts.empty()) return {{}, -std::numeric_limits<double>::infinity(), false};  // nothing was allowed
-  return *std::max_element(texts.begin(), texts.end(),
-                           [](const auto& x, const auto& y) { return x.mean_logprob() < y.mean_logprob(); });
+  return best_of(texts);
 }
 
 }  // namespace morph::audio
