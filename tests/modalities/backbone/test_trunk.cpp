@@ -6,11 +6,13 @@
 #include <fstream>
 #include <limits>
 
+#include "modalities/backbone/expected_error.h"
 #include "modalities/backbone/tiny_trunk.h"
 #include "morph/error.h"
 #include "morph/trunk.h"
 
 using namespace morph;
+using morph::testing::message_of;
 using morph::testing::TinyTrunkFile;
 
 namespace {
@@ -43,17 +45,6 @@ std::vector<Token> greedy(TrunkSession& session, Sequence& sequence, std::vector
     prompt = {out.back()};
   }
   return out;
-}
-
-std::string message_of(const std::function<void()>& what, ErrorCode code) {
-  try {
-    what();
-  } catch (const Error& error) {
-    CHECK(to_string(error.code()) == to_string(code));
-    return error.what();
-  }
-  FAIL("expected an Error");
-  return "";
 }
 
 struct Fixture {

@@ -11,6 +11,7 @@
 
 #include "engine/tensor/gguf_bytes.h"
 #include "llama/model_file.h"
+#include "modalities/backbone/expected_error.h"
 #include "modalities/backbone/tiny_trunk.h"
 #include "morph/error.h"
 #include "morph/trunk.h"
@@ -24,6 +25,7 @@ constexpr bool kSanitized = false;
 namespace morph {
 namespace {
 
+using testing::message_of;
 using testing::TinyTrunkFile;
 
 std::vector<float> logits_of(TrunkSession& session, Sequence& sequence, std::vector<Token> tokens) {
@@ -39,17 +41,6 @@ double distance(const std::vector<float>& a, const std::vector<float>& b) {
   double worst = 0;
   for (std::size_t i = 0; i < a.size(); ++i) worst = std::max<double>(worst, std::abs(a[i] - b[i]));
   return worst;
-}
-
-std::string message_of(const std::function<void()>& what, ErrorCode code) {
-  try {
-    what();
-  } catch (const Error& error) {
-    CHECK(to_string(error.code()) == to_string(code));
-    return error.what();
-  }
-  FAIL("expected an Error");
-  return "";
 }
 
 /// Lets the process map only so many more bytes for as long as it lives; none, and fewer than it has now, when
