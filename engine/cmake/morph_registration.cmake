@@ -1,6 +1,6 @@
 # Generated registration: one plain call per file of
 #   engine/exec/stages/X.cpp                      void morph::builtin::register_X(morph::Registry&)
-#   modalities/M/stages/X.cpp, models/X.cpp       void morph::M::register_X(morph::Registry&)
+#   modalities/M/stages/X.cpp, families/X.cpp     void morph::M::register_X(morph::Registry&)
 # in sorted order, in `void morph::register_everything(morph::Registry&)`. Files whose name starts with '_' and files in
 # deeper folders are not entries. Adding a stage or a family edits no list.
 
@@ -43,7 +43,7 @@ function(morph_add_registration name)
   endif()
   foreach(modality IN LISTS MORPH_MODALITIES)
     if(TARGET morph_${modality})
-      morph_entries(${modality} modalities/${modality}/models modalities/${modality}/stages)
+      morph_entries(${modality} modalities/${modality}/families modalities/${modality}/stages)
     endif()
     list(APPEND libraries morph_${modality} morph_${modality}_payload)
   endforeach()

@@ -1,6 +1,6 @@
 // A plan as JSON for programs: nodes, links, memory, and the document it was compiled from.
+#include "base/json_value.h"
 #include "graph/explain.h"
-#include "graph/json_value.h"
 #include "graph/memory_plan.h"
 
 namespace morph {

@@ -10,8 +10,8 @@
 #include <utility>
 
 #include "base/nearest.h"
+#include "base/value_kind.h"
 #include "graph/endpoint.h"
-#include "graph/value_kind.h"
 #include "morph/pipeline.h"
 #include "morph/registry.h"
 

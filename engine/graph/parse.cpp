@@ -13,9 +13,9 @@
 #include <set>
 #include <utility>
 
+#include "base/json_value.h"
 #include "base/nearest.h"
 #include "graph/endpoint.h"
-#include "graph/json_value.h"
 #include "morph/pipeline.h"
 
 namespace morph {

@@ -11,7 +11,7 @@
 #include <thread>
 #include <utility>
 
-#include "graph/machine_memory.h"
+#include "base/machine_memory.h"
 #include "morph/error.h"
 
 namespace morph {

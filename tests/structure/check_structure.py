@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Checks what DESIGN sections 1, 5 and 6 say about the tree, without building it.
 
-  edges   who may #include whom: the engine knows no modality, a modality no other beyond its public header, ui/ and
-          python/ see public headers only; public headers include the standard library only; codecs stay in codecs/, io/
-          and modules/, libllama in modalities/backbone
+  edges   who may #include whom: the engine knows no modality and its floors only look down (engine/README.md); a modality
+          knows no other but the public headers of text and backbone, the floor below them; ui/ and python/ see public
+          headers only; public headers include the standard library only; codecs stay in io/ and modules/, libllama in
+          modalities/backbone
   files   snake_case names, no catch-all names, an opening comment, length of files and functions
   format  clang-format finds nothing to change
 
@@ -23,13 +24,19 @@ FORBIDDEN_WORDS = {"util", "utils", "common", "misc", "manager", "managers", "he
 MAX_SOURCE_LINES, MAX_HEADER_LINES, MAX_FUNCTION_LINES = 800, 300, 100
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 
+# The floors of engine/, lowest first: a folder may include those before its own and itself. Folders in one tuple stand
+# side by side and do not see each other. engine/include belongs to all of them; engine/testing is above all.
+ENGINE_FLOORS = (("base",), ("registry",), ("tensor", "delegates"), ("graph",), ("exec",), ("host",), ("testing",))
+# Modalities whose public headers the other ones may use.
+FLOOR_MODALITIES = ("text", "backbone")
+
 # Library headers and the only folders that may include them.
 LIBRARY_HOMES = (
     (re.compile(r"^opencv2/(core|imgproc)"), re.compile(r"^modalities/(image|video)/|^tests/")),
     (re.compile(r"^(opencv2/(?!core|imgproc)|libav|libsw|sndfile)"),
      re.compile(r"^modalities/[^/]+/(codecs|io|modules)/|^tests/")),
     (re.compile(r"^(llama|mtmd)[-\w]*\.h$"), re.compile(r"^modalities/backbone/|^tests/modalities/backbone/")),
-    (re.compile(r"^openvino/"), re.compile(r"^engine/exec/delegates/openvino/|^tests/engine/")),
+    (re.compile(r"^openvino/"), re.compile(r"^engine/delegates/openvino/|^tests/engine/")),
 )
 
 
@@ -67,6 +74,21 @@ def resolve(root, path, name):
     return None
 
 
+def floor(path):
+    """The floor of a file below engine/, or None for public headers and what is not of the engine."""
+    if path.parts[0] != "engine":
+        return None
+    return next((i for i, names in enumerate(ENGINE_FLOORS) if path.parts[1] in names), None)
+
+
+def floor_fault(path, target):
+    """Why engine file `path` may not include engine file `target` because of the floors, or None."""
+    own, other = floor(path), floor(target)
+    if own is None or other is None or path.parts[1] == target.parts[1] or other < own:
+        return None
+    return f"engine/{path.parts[1]} may use what is below it only, {target.parts[1]} is not"
+
+
 def edge_fault(source, target):
     """Why a file of `source` may not include one of `target` (both as owner() says), or None."""
     if source == "tests":
@@ -85,9 +107,11 @@ def edge_fault(source, target):
         return f"{source_part}/ sees public headers only, this one is internal to {target_part}"
     if target_part in ("ui", "python"):
         return f"a modality must not know {target_part}/"
-    if target_part in ("engine", source_part) or target_public:
+    if target_part in ("engine", source_part):
         return None
-    return f"{source_part} may include the public header of {target_part} and nothing else of it"
+    if target_part not in FLOOR_MODALITIES:
+        return f"{source_part} must not know {target_part}"
+    return None if target_public else f"{source_part} may include the public headers of {target_part} and nothing else of it"
 
 
 def check_edges(root):
@@ -100,7 +124,7 @@ def check_edges(root):
             name = match[2]
             target = resolve(root, path, name) if match[1] == '"' or name.startswith("morph/") else None
             if target is not None:
-                fault = edge_fault(source, owner(target))
+                fault = edge_fault(source, owner(target)) or floor_fault(path, target)
             elif source.endswith("-public") and ("." in name or "/" in name):
                 fault = "a public header includes no third-party header"
             else:

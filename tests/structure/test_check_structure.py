@@ -44,6 +44,24 @@ class StructureTest(unittest.TestCase):
     def test_engine_must_not_know_a_modality(self):
         self.expect("edges", "engine/graph/plan.cpp", '// P.\n#include "morph/text.h"\n', "must not know text")
 
+    def test_engine_floors_look_down(self):
+        tree = {"engine/graph/plan.h": "// P.\n", "engine/tensor/tensor.h": "// T.\n", "engine/delegates/ov.h": "// O.\n",
+                "engine/exec/run.cpp": '// R.\n#include "graph/plan.h"\n#include "tensor/tensor.h"\n#include "base/pool.h"\n'}
+        self.assertEqual(self.findings("edges", tree), [])
+        for name, header in (("engine/base/up.cpp", "graph/plan.h"), ("engine/graph/up.cpp", "exec/run.h"),
+                             ("engine/tensor/side.cpp", "delegates/ov.h"), ("engine/exec/up.cpp", "testing/stub.h")):
+            more = {"engine/exec/run.h": "// R.\n", "engine/testing/stub.h": "// S.\n", name: f'// U.\n#include "{header}"\n'}
+            found = self.findings("edges", tree | more)
+            self.assertEqual(len(found), 1, found)
+            self.assertIn("below it only", found[0])
+
+    def test_text_and_backbone_are_the_floor_of_the_modalities(self):
+        tree = {"modalities/backbone/include/morph/trunk.h": "// T.\n", "modalities/image/include/morph/image.h": "// I.\n",
+                "modalities/audio/stages/talk.cpp": '// T.\n#include "morph/trunk.h"\n'}
+        self.assertEqual(self.findings("edges", tree), [])
+        self.assertIn("must not know image", self.findings(
+            "edges", tree | {"modalities/audio/stages/see.cpp": '// S.\n#include "morph/image.h"\n'})[0])
+
     def test_public_header_without_internals(self):
         self.expect("edges", "engine/include/morph/run.h", '// R.\n#include "base/pool.h"\n', "public headers only")
 

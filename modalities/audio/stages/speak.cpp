@@ -1,8 +1,8 @@
 // Stage audio/speak: text in, speech out. The declaration; the work is in speaking/speak_stage.cpp.
 #include "morph/error.h"
 #include "morph/registry.h"
-#include "speaking/speak_stage.h"
-#include "speaking/voice.h"
+#include "synthesise/speak_stage.h"
+#include "synthesise/voice.h"
 
 namespace morph::audio {
 namespace {

@@ -7,10 +7,10 @@
 
 #include <cmath>
 
-#include "hearing/listener.h"
 #include "morph/audio.h"
 #include "morph/error.h"
 #include "morph/registry.h"
+#include "recognise/listener.h"
 
 namespace morph::audio {
 namespace {

@@ -10,11 +10,11 @@
 #include <filesystem>
 #include <utility>
 
-#include "activity/turn_detector.h"
-#include "exec/delegates/openvino/delegate.h"
+#include "delegates/openvino/delegate.h"
 #include "morph/audio.h"
 #include "morph/error.h"
 #include "morph/registry.h"
+#include "turns/turn_detector.h"
 
 namespace morph::audio {
 namespace {

@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "exec/delegates/openvino/delegate.h"
+#include "delegates/openvino/delegate.h"
 #include "morph/image.h"
 #include "morph/text.h"
 

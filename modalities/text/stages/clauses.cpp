@@ -2,10 +2,10 @@
 #include <algorithm>
 #include <optional>
 
-#include "clauses/clause_splitter.h"
 #include "morph/error.h"
 #include "morph/registry.h"
 #include "morph/text.h"
+#include "normalise/clause_splitter.h"
 
 namespace morph::text {
 namespace {

@@ -7,7 +7,7 @@
 #include <thread>
 
 #include "exec/executors.h"
-#include "exec/hop.h"
+#include "testing/hop.h"
 #include "testing/plan_builder.h"
 #include "testing/stub_stages.h"
 

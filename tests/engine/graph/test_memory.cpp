@@ -1,10 +1,10 @@
 // The memory plan's arithmetic, budgets and what they suggest.
 #include <catch2/catch.hpp>
 
+#include "base/machine_memory.h"
 #include "engine/graph/compile_fixture.h"
-#include "graph/machine_memory.h"
 #include "graph/memory_plan.h"
-#include "registry/admission.h"
+#include "host/admission.h"
 
 using namespace morph;
 using namespace morph::testing;

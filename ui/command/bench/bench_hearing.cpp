@@ -23,7 +23,7 @@ std::string read_text(const std::filesystem::path& path) {
 }
 
 std::string wer(const std::string& reference, const std::string& heard) {
-  return fmt::format("{:.1f}%", 100 * audio::word_errors(reference, heard).rate());
+  return fmt::format("{:.1f}%", 100 * text::word_errors(reference, heard).rate());
 }
 
 struct Contender {

@@ -26,7 +26,7 @@ Binding read_binding(const char* port, const char* stage, const std::filesystem:
 class Score {
  public:
   void add(const std::string& said, const std::string& heard) {
-    const audio::WordErrors errors = audio::word_errors(said, heard);
+    const text::WordErrors errors = text::word_errors(said, heard);
     n_words_ += errors.n_words;
     n_errors_ += errors.n_substituted + errors.n_deleted + errors.n_inserted;
   }

@@ -1,0 +1,79 @@
+// See admission.h.
+#include "host/admission.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "graph/memory_plan.h"
+
+namespace morph {
+namespace {
+
+class AdmittedRun final : public Run {
+ public:
+  AdmittedRun(std::unique_ptr<Run> run, std::shared_ptr<void> ticket)
+      : ticket_(std::move(ticket)), run_(std::move(run)) {}
+
+  void start() override { run_->start(); }
+  bool feed(const std::string& input, Packet packet) override { return run_->feed(input, std::move(packet)); }
+  void end_input(const std::string& input) override { run_->end_input(input); }
+  std::optional<Packet> read(const std::string& output, std::chrono::milliseconds timeout) override {
+    return run_->read(output, timeout);
+  }
+  void send_control(const std::string& output, ControlEvent event) override {
+    run_->send_control(output, std::move(event));
+  }
+  void cancel() override { run_->cancel(); }
+  void pause() override { run_->pause(); }
+  void resume() override { run_->resume(); }
+  void checkpoint(const std::filesystem::path& file) override { run_->checkpoint(file); }
+  void wait() override { run_->wait(); }
+  RunState state() const override { return run_->state(); }
+  double progress() const override { return run_->progress(); }
+  std::map<std::string, StageMetrics> metrics() const override { return run_->metrics(); }
+
+ private:
+  std::shared_ptr<void> ticket_;  // goes after the run
+  std::unique_ptr<Run> run_;
+};
+
+}  // namespace
+
+std::shared_ptr<void> Admission::enter(const std::shared_ptr<Admission>& self, std::shared_ptr<const Plan> plan,
+                                       std::uint64_t process_bytes, std::uint64_t machine_limit) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  std::vector<const Plan*> plans;
+  std::uint64_t limit = machine_limit;
+  const auto narrow = [&](std::uint64_t budget) {
+    if (budget > 0) limit = limit == 0 ? budget : std::min(limit, budget);
+  };
+  for (const std::shared_ptr<const Plan>& each : live_) {
+    plans.push_back(each.get());
+    narrow(each->options.memory_budget);
+  }
+  plans.push_back(plan.get());
+  narrow(plan->options.memory_budget);
+  const std::uint64_t total = plan_memory(plans, process_bytes).total();
+  if (limit > 0 && total > limit)
+    throw Error(
+        ErrorCode::resource, plan->name,
+        fmt::format("this run and the {} live ones together need {} of memory; the limit is {}. Wait for one to "
+                    "end, or raise the budget",
+                    live_.size(), to_bytes_text(total), to_bytes_text(limit)));
+  const auto place = live_.insert(live_.end(), std::move(plan));
+  return std::shared_ptr<void>(nullptr, [self, place](void*) {
+    std::shared_ptr<const Plan> last;  // may be the plan's last owner: destroyed after the lock
+    const std::lock_guard<std::mutex> unlock(self->mutex_);
+    last = std::move(*place);
+    self->live_.erase(place);
+  });
+}
+
+std::unique_ptr<Run> admitted(std::unique_ptr<Run> run, std::shared_ptr<void> ticket) {
+  return std::make_unique<AdmittedRun>(std::move(run), std::move(ticket));
+}
+
+}  // namespace morph

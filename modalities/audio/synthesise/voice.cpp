@@ -1,0 +1,92 @@
+// Finds the family of a voice folder, and verifies one.
+#include "synthesise/voice.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <fstream>
+#include <utility>
+
+#include "morph/error.h"
+
+namespace morph::audio {
+
+const VoiceFamily& VoiceFamilies::find(const std::filesystem::path& folder) const {
+  std::string known;
+  for (const VoiceFamily& family : all) {
+    if (family.recognise(folder)) return family;
+    known += (known.empty() ? "" : "; ") + std::string(family.name) + ": " + std::string(family.files);
+  }
+  throw Error(ErrorCode::weights, folder.string(),
+              "expected a voice, found the files of none (" + (known.empty() ? "this build knows none" : known) + ")");
+}
+
+std::vector<VerifyRow> verify_voice(const VoiceFamily& family, const std::filesystem::path& folder,
+                                    const std::string& device) {
+  ModelStore models;
+  const VoiceInfo info = family.describe(folder);
+  const std::shared_ptr<const Voice> voice = family.load(info, VoiceLoad{models, device, 1});
+  // "Hello there, my friend." in letters for a voice that takes letters.
+  const VoiceTokens tokens =
+      voice->tokens(info.espeak_voice.empty() ? "hello there, my friend." : "həlˈoʊ ðˈɛɹ, maɪ fɹˈɛnd.");
+  SpeakOptions options;
+  options.seed = 1;
+  const std::vector<float> samples = voice->speak(tokens, options), again = voice->speak(tokens, options);
+
+  std::vector<VerifyRow> rows;
+  const auto row = [&](const char* name, bool good, double worst, std::string note) {
+    rows.push_back({name, "voice", good ? "pass" : "fail", 0, worst, std::move(note)});
+  };
+  row("tokens", tokens.n_spoken >= 10 && tokens.n_skipped == 0, static_cast<double>(tokens.n_skipped),
+      std::to_string(tokens.n_spoken) + " phonemes spoken, " + std::to_string(tokens.n_skipped) + " unknown");
+  double power = 0, peak = 0;
+  bool finite = true;
+  for (const float sample : samples) {
+    finite = finite && std::isfinite(sample);
+    power += static_cast<double>(sample) * sample;
+    peak = std::max(peak, std::abs(static_cast<double>(sample)));
+  }
+  const double level = std::sqrt(power / static_cast<double>(std::max<std::size_t>(1, samples.size())));
+  row("audio", finite && level > 0.005 && level < 0.5 && peak < 2, peak,
+      "level " + std::to_string(level) + ", expected 0.005 to 0.5");
+  const double seconds = static_cast<double>(samples.size()) / info.rate_hz;
+  const double per_phoneme = seconds / static_cast<double>(std::max<std::size_t>(1, tokens.n_spoken));
+  row("duration", per_phoneme > 0.04 && per_phoneme < 0.3, seconds,
+      std::to_string(per_phoneme) + " s for a phoneme, expected 0.04 to 0.3");
+  double difference = samples.size() == again.size() ? 0 : 1;
+  for (std::size_t i = 0; i < std::min(samples.size(), again.size()); ++i)
+    difference = std::max(difference, std::abs(static_cast<double>(samples[i]) - again[i]));
+  row("repeat", difference == 0, difference, "spoken twice with one seed");
+  return rows;
+}
+
+std::string read_voice_file(const std::filesystem::path& file) {
+  std::error_code failed;
+  const auto bytes = std::filesystem::file_size(file, failed);
+  if (failed) throw Error(ErrorCode::weights, file.string(), "expected a voice's configuration, found no such file");
+  if (bytes > (64u << 20))
+    throw Error(ErrorCode::weights, file.string(), "expected a small file, found more than 64 MB");
+  std::ifstream stream(file, std::ios::binary);
+  std::string text(static_cast<std::size_t>(bytes), '\0');
+  stream.read(text.data(), static_cast<std::streamsize>(bytes));
+  if (!stream) throw Error(ErrorCode::weights, file.string(), "cannot be read");
+  return text;
+}
+
+std::size_t speaker_index(const VoiceInfo& info, const std::string& speaker, std::size_t default_index) {
+  if (speaker.empty()) return default_index;
+  const auto found = std::find(info.speakers.begin(), info.speakers.end(), speaker);
+  if (found != info.speakers.end()) return static_cast<std::size_t>(found - info.speakers.begin());
+  std::size_t index = 0;
+  const auto parsed = std::from_chars(speaker.data(), speaker.data() + speaker.size(), index);
+  const std::size_t n = std::max<std::size_t>(1, info.speakers.size());
+  if (parsed.ec == std::errc{} && parsed.ptr == speaker.data() + speaker.size() && index < n) return index;
+  std::string names;
+  for (std::size_t i = 0; i < std::min<std::size_t>(info.speakers.size(), 20); ++i)
+    names += (i == 0 ? "" : ", ") + info.speakers[i];
+  throw Error(ErrorCode::config, "audio/speak/speaker",
+              "no speaker \"" + speaker + "\" in voice " + info.folder.filename().string() +
+                  (names.empty() ? "; it has one speaker, leave the parameter out" : "; it has " + names));
+}
+
+}  // namespace morph::audio
