@@ -61,14 +61,15 @@ function(morph_add_tests area folder)
   endforeach()
 endfunction()
 
-morph_add_tests(engine tests/engine LINK morph_tensor morph_openvino morph_engine)
+morph_add_tests(engine tests/engine LINK morph_testing morph_tensor morph_openvino morph_engine)
 foreach(modality IN LISTS MORPH_MODALITIES)
   morph_add_tests(${modality} tests/modalities/${modality} INCLUDE modalities/${modality}
-    LINK morph_${modality} morph_${modality}_payload ${MORPH_MODALITY_${modality}_LINK})
+    LINK morph_testing morph_${modality} morph_${modality}_payload ${MORPH_MODALITY_${modality}_LINK})
 endforeach()
-foreach(area families generic ops cases)
-  morph_add_tests(${area} tests/${area} LINK morph_everything)
+foreach(area families generic)
+  morph_add_tests(${area} tests/${area} LINK morph_testing morph_everything)
 endforeach()
+morph_add_tests(bench tests/bench/tests LINK morph_bench_parts morph_everything)
 morph_add_tests(ui tests/ui INCLUDE ui/command LINK morph_command morph_everything)
 
 # Fuzz targets: libFuzzer programs with clang and MORPH_FUZZ; otherwise each is linked with a small main that runs it over

@@ -7,7 +7,6 @@
 #include <thread>
 
 #include "exec/executors.h"
-#include "testing/hop.h"
 #include "testing/plan_builder.h"
 #include "testing/stub_stages.h"
 
@@ -590,5 +589,3 @@ TEST_CASE("progress is the least advanced stage's and is reported by name", "[un
   CHECK(run->progress() == 0.25);
   CHECK(reported == std::map<std::string, double>{{"fast", 0.9}, {"slow", 0.25}});
 }
-
-TEST_CASE("the cost of a hop can be measured", "[unit]") { CHECK(exec::measure_stage_hop_us() > 0.0); }

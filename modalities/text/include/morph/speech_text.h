@@ -1,12 +1,10 @@
-// Text for ears: what a voice should say for a written text, and how two transcripts are compared.
+// Text for ears: what a voice should say for a written text.
 //
 // "speech-text-en" v1 makes written English speakable: numbers, dates, times, money, units, abbreviations, addresses
-// and markup become words; the result holds letters, apostrophes, hyphens and the marks , ; : . ! ? only. "wer-en" v1
-// makes transcripts comparable before word errors are counted: lower case, no punctuation, numbers as words, American
-// spellings, contractions kept. Rules and their order: modalities/text/normalise/.
+// and markup become words; the result holds letters, apostrophes, hyphens and the marks , ; : . ! ? only. Rules and
+// their order: modalities/text/normalise/.
 #pragma once
 
-#include <cstddef>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -33,17 +31,5 @@ class SpeechNormaliser {
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
-
-/// The "wer-en/1" form of a transcript: words separated by single spaces.
-std::string scoring_text(std::string_view transcript);
-
-/// Word errors of a transcript against what was said (Levenshtein over words of the two scoring texts).
-struct WordErrors {
-  std::size_t n_words = 0;  ///< in the reference
-  std::size_t n_substituted = 0, n_deleted = 0, n_inserted = 0;
-  /// Errors per reference word; 0 when both are empty.
-  double rate() const;
-};
-WordErrors word_errors(std::string_view reference, std::string_view transcript);
 
 }  // namespace morph::text

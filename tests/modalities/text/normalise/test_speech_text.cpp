@@ -1,4 +1,4 @@
-// The speech normaliser and the scoring form, by case files.
+// The speech normaliser, by case files.
 #include <catch2/catch.hpp>
 
 #include "case_file.h"
@@ -50,26 +50,4 @@ TEST_CASE("hostile text is survived", "[unit]") {
   std::string nested;
   for (int i = 0; i < 20000; ++i) nested += "[a](b) 1/2 $3 ";
   CHECK(!normalise(nested).empty());
-}
-
-TEST_CASE("transcripts that say the same score the same", "[unit]") {
-  for (const auto& block : morph::testing::read_cases("speech_text/scoring.case")) {
-    REQUIRE(block.size() == 2);
-    CHECK(morph::text::scoring_text(block[0].second) == morph::text::scoring_text(block[1].second));
-  }
-}
-
-TEST_CASE("word errors are counted by kind", "[unit]") {
-  const auto none = morph::text::word_errors("One two three.", "one, two, 3");
-  CHECK(none.n_words == 3);
-  CHECK(none.rate() == 0.0);
-  const auto some = morph::text::word_errors("the cat sat on the mat", "the bat sat the mat now");
-  CHECK(some.n_words == 6);
-  CHECK(some.n_substituted == 1);
-  CHECK(some.n_deleted == 1);
-  CHECK(some.n_inserted == 1);
-  CHECK(some.rate() == Approx(0.5));
-  CHECK(morph::text::word_errors("", "").rate() == 0.0);
-  CHECK(morph::text::word_errors("one two", "").n_deleted == 2);
-  CHECK(morph::text::word_errors("", "one two").n_inserted == 2);
 }

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-namespace morph::command {
+namespace morph::bench {
 
 struct BenchOptions {
   int threads = 0;  ///< resolved: never 0 when a sub-bench sees it
@@ -56,10 +56,12 @@ BenchRows bench_voice(const BenchOptions& options);
 BenchRows bench_hop(const BenchOptions& options);
 BenchRows bench_memory(const BenchOptions& options);
 
-/// assets/ of this installation, and a starter model's folder (throws Error{weights} naming how to get it).
+/// A file of the checkout's assets/. Throws Error{config} when it is not there.
 std::filesystem::path bench_asset(const std::string& relative);
-std::filesystem::path bench_model(const std::string& name);
+/// A model of the starter pack or of the bench's own set, fetched when it is not there (not with MORPH_NO_PULL=1).
+/// Throws Error{weights} naming how to get it.
+std::filesystem::path bench_model(const std::string& name, bool quiet = false);
 /// A sentence to stderr about what is being measured; nothing with --json.
 void bench_note(const BenchOptions& options, const std::string& text);
 
-}  // namespace morph::command
+}  // namespace morph::bench

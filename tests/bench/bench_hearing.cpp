@@ -8,11 +8,11 @@
 #include "bench/bench.h"
 #include "bench/child.h"
 #include "bench/warm.h"
+#include "bench/word_errors.h"
 #include "morph/error.h"
-#include "morph/speech_text.h"
 #include "options.h"
 
-namespace morph::command {
+namespace morph::bench {
 namespace {
 
 std::string read_text(const std::filesystem::path& path) {
@@ -23,7 +23,7 @@ std::string read_text(const std::filesystem::path& path) {
 }
 
 std::string wer(const std::string& reference, const std::string& heard) {
-  return fmt::format("{:.1f}%", 100 * text::word_errors(reference, heard).rate());
+  return fmt::format("{:.1f}%", 100 * word_errors(reference, heard).rate());
 }
 
 struct Contender {
@@ -45,9 +45,9 @@ std::vector<Contender> contenders(const std::string& model) {
 BenchRows bench_model_hearing(const BenchOptions& options, const std::string& model, const std::string& python) {
   const std::string clip = (bench_model("speech-samples") / "two_cities.wav").string();
   const std::string reference = read_text(bench_asset("cases/two_cities.txt"));
-  CommonOptions common;
+  command::CommonOptions common;
   common.threads = options.threads;
-  const std::unique_ptr<Engine> engine = make_engine(common);
+  const std::unique_ptr<Engine> engine = command::make_engine(common);
   Binding input{"audio", "audio/read", {}};
   input.params.set("path", clip);
   WarmPipeline ours(*engine, "speech-to-text/transcribe", input,
@@ -88,4 +88,4 @@ BenchRows bench_hearing(const BenchOptions& options) {
   return rows;
 }
 
-}  // namespace morph::command
+}  // namespace morph::bench

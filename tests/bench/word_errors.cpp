@@ -1,8 +1,10 @@
-// The scoring form "wer-en" v1 and word error counts.
+// The scoring form "wer-en" v1 and word error counts. See word_errors.h.
 //
 // Steps: apostrophes and hyphens unified; the English number rules turn digits into words; lower case; hyphens become
 // spaces; everything but letters, digits and inner apostrophes goes; spelled letters are joined; American spellings by
 // table.
+#include "bench/word_errors.h"
+
 #include <unicode/locid.h>
 #include <unicode/unistr.h>
 
@@ -12,9 +14,8 @@
 #include <vector>
 
 #include "morph/speech_rules.h"
-#include "morph/speech_text.h"
 
-namespace morph::text {
+namespace morph::bench {
 namespace {
 
 const std::map<std::string, std::string, std::less<>>& spellings() {
@@ -84,8 +85,9 @@ std::vector<std::string> joined_letters(std::vector<std::string> words) {
   return joined;
 }
 
-SpeechRules letter_rules() {
-  return SpeechRules({
+text::SpeechRules letter_rules() {
+  using text::fixed_rule;
+  return text::SpeechRules({
       fixed_rule("apostrophe", R"([’‘ʼ])", "'"),
       fixed_rule("annotation", R"(\[[^\]]*\]|<[^>]*>)", " "),
       fixed_rule("hyphen", R"([-‐‑–—])", " "),
@@ -97,6 +99,7 @@ SpeechRules letter_rules() {
 }  // namespace
 
 std::string scoring_text(std::string_view transcript) {
+  using namespace text;
   std::vector<SpeechRule> table = english_abbreviation_rules();
   for (SpeechRule& rule : english_number_rules()) table.push_back(std::move(rule));
   for (SpeechRule& rule : english_symbol_rules()) table.push_back(std::move(rule));
@@ -142,4 +145,4 @@ WordErrors word_errors(std::string_view reference, std::string_view transcript) 
   return {said.size(), best.substituted, best.deleted, best.inserted};
 }
 
-}  // namespace morph::text
+}  // namespace morph::bench

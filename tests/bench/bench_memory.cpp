@@ -15,7 +15,7 @@
 #include "bench/child.h"
 #include "morph/error.h"
 
-namespace morph::command {
+namespace morph::bench {
 namespace {
 
 constexpr double kTargetPercent = 15;
@@ -126,7 +126,7 @@ std::vector<Case> make_cases(const std::filesystem::path& folder) {
 }
 
 double predicted_mib(const Case& one, int threads) {
-  std::vector<std::string> command = {own_binary(), "explain", "--json", "--threads", std::to_string(threads)};
+  std::vector<std::string> command = {morph_binary(), "explain", "--json", "--threads", std::to_string(threads)};
   if (!one.output.empty()) command.insert(command.end(), {"--to", "made" + one.output});
   for (const std::string& param : one.params) command.insert(command.end(), {"-p", param});
   command.insert(command.end(), one.inputs.begin(), one.inputs.end());
@@ -135,7 +135,7 @@ double predicted_mib(const Case& one, int threads) {
 }
 
 double measured_mib(const Case& one, const std::filesystem::path& folder, int threads) {
-  std::vector<std::string> command = {own_binary()};
+  std::vector<std::string> command = {morph_binary()};
   command.insert(command.end(), one.inputs.begin(), one.inputs.end());
   command.insert(command.end(), {"-q", "--threads", std::to_string(threads)});
   if (!one.output.empty()) command.insert(command.end(), {"-o", (folder / ("made" + one.output)).string()});
@@ -177,4 +177,4 @@ BenchRows bench_memory(const BenchOptions& options) {
   return rows;
 }
 
-}  // namespace morph::command
+}  // namespace morph::bench

@@ -5,7 +5,7 @@
 
 #include "morph/text.h"
 
-namespace morph::command {
+namespace morph::bench {
 
 WarmPipeline::WarmPipeline(Engine& engine, const std::string& pipeline, Binding input,
                            std::map<std::string, Value> params, const std::string& output_file)
@@ -48,4 +48,4 @@ WarmPipeline::Result WarmPipeline::run() {
   return result;
 }
 
-}  // namespace morph::command
+}  // namespace morph::bench

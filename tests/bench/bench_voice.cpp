@@ -9,11 +9,11 @@
 #include "bench/bench.h"
 #include "bench/child.h"
 #include "bench/warm.h"
+#include "bench/word_errors.h"
 #include "morph/error.h"
-#include "morph/speech_text.h"
 #include "options.h"
 
-namespace morph::command {
+namespace morph::bench {
 namespace {
 
 Binding read_binding(const char* port, const char* stage, const std::filesystem::path& path) {
@@ -26,7 +26,7 @@ Binding read_binding(const char* port, const char* stage, const std::filesystem:
 class Score {
  public:
   void add(const std::string& said, const std::string& heard) {
-    const text::WordErrors errors = text::word_errors(said, heard);
+    const WordErrors errors = word_errors(said, heard);
     n_words_ += errors.n_words;
     n_errors_ += errors.n_substituted + errors.n_deleted + errors.n_inserted;
   }
@@ -53,9 +53,9 @@ BenchRows bench_voice(const BenchOptions& options) {
   Peer piper(peers_python(options.json), "voice.py",
              {bench_model("piper-en-us-joe").string(), bench_model("whisper-base-ct2").string(),
               sentences_file.string(), std::to_string(options.threads)});
-  CommonOptions common;
+  command::CommonOptions common;
   common.threads = options.threads;
-  const std::unique_ptr<Engine> engine = make_engine(common);
+  const std::unique_ptr<Engine> engine = command::make_engine(common);
   const ScratchFolder scratch;
   const std::filesystem::path text = scratch.path() / "said.txt", sound = scratch.path() / "said.wav";
   const auto voice = [&](int seed) {
@@ -70,7 +70,7 @@ BenchRows bench_voice(const BenchOptions& options) {
                     {{"model", Value(std::string("whisper-base"))}, {"language", Value(std::string("en"))}});
   BenchRow errors{"voice", "WER, 20 Harvard sentences", "%", {}, "piper-tts + faster-whisper", {}, 1.0, "by reading:"};
   errors.allowance = 1.0;
-  BenchRow speed{"voice", "speaking them", "s", {}, "piper-tts", {}, 0, ""};
+  BenchRow speed{"voice", "speaking them", "s", {}, "piper-tts", {}, 1.0, ""};
   Score own, other;
   for (int reading = 0; reading < options.repeats(5); ++reading) {
     Score own_now, other_now;
@@ -94,4 +94,4 @@ BenchRows bench_voice(const BenchOptions& options) {
   return {errors, speed};
 }
 
-}  // namespace morph::command
+}  // namespace morph::bench

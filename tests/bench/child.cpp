@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -23,7 +24,7 @@
 
 extern char** environ;
 
-namespace morph::command {
+namespace morph::bench {
 namespace {
 
 std::string whole_file(const std::filesystem::path& path) {
@@ -174,8 +175,10 @@ ScratchFolder::~ScratchFolder() {
   std::filesystem::remove_all(path_, ignored);
 }
 
-// Not the name behind the link: the file may have been replaced since this process began.
-std::string own_binary() { return fmt::format("/proc/{}/exe", getpid()); }
+std::string morph_binary() {
+  if (const char* given = std::getenv("MORPH_BINARY")) return given;
+  return (std::filesystem::read_symlink("/proc/self/exe").parent_path() / "morph").string();
+}
 
 std::string run_child(const std::vector<std::string>& arguments) {
   Child child(arguments);
@@ -189,7 +192,7 @@ std::string run_child(const std::vector<std::string>& arguments) {
 }
 
 std::string peers_python(bool quiet) {
-  const std::filesystem::path list = share_folder() / "ui/command/bench/peers.txt";
+  const std::filesystem::path list = command::share_folder() / "tests/bench/peers.txt";
   const std::filesystem::path folder = cache_folder() / "peers", stamp = folder / "peers.txt";
   const std::string python = (folder / "bin/python").string(), wanted = whole_file(list);
   if (wanted.empty())
@@ -212,7 +215,7 @@ namespace {
 
 std::vector<std::string> peer_command(const std::string& python, const std::string& script,
                                       std::vector<std::string> arguments) {
-  const std::filesystem::path file = share_folder() / "ui/command/bench/peers" / script;
+  const std::filesystem::path file = command::share_folder() / "tests/bench/peers" / script;
   std::vector<std::string> command = {"/usr/bin/env", "HF_HUB_OFFLINE=1", "PYTHONUNBUFFERED=1", python, file.string()};
   command.insert(command.end(), std::make_move_iterator(arguments.begin()), std::make_move_iterator(arguments.end()));
   return command;
@@ -231,4 +234,4 @@ nlohmann::json Peer::go() {
   return nlohmann::json::parse(child_.read_line());
 }
 
-}  // namespace morph::command
+}  // namespace morph::bench

@@ -7,7 +7,7 @@
 
 #include "morph/engine.h"
 
-namespace morph::command {
+namespace morph::bench {
 
 /// Compiles and loads; run() then is one execution. Not thread-safe.
 class WarmPipeline {
@@ -28,4 +28,4 @@ class WarmPipeline {
   bool reads_text_ = false;
 };
 
-}  // namespace morph::command
+}  // namespace morph::bench

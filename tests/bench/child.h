@@ -1,4 +1,4 @@
-// A child process with pipes, for measuring programs from outside: the `morph` binary itself and the peers.
+// A child process with pipes, for measuring programs from outside: the `morph` program and the peers.
 #pragma once
 
 #include <sys/types.h>
@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-namespace morph::command {
+namespace morph::bench {
 
 /// Started by its constructor (signals unblocked; stderr into a file that messages quote). Killed and reaped by its
 /// destructor. One thread may write while another reads.
@@ -62,8 +62,8 @@ class ScratchFolder {
   std::filesystem::path path_;
 };
 
-/// The running binary, for children of our own.
-std::string own_binary();
+/// The program under test: $MORPH_BINARY, else `morph` beside this one.
+std::string morph_binary();
 
 /// Runs to the end with nothing on stdin; throws Error when the exit code is not 0.
 std::string run_child(const std::vector<std::string>& arguments);
@@ -84,4 +84,4 @@ class Peer {
   Child child_;
 };
 
-}  // namespace morph::command
+}  // namespace morph::bench

@@ -1,6 +1,6 @@
 // See hop.h. One number is fed, read at the far end, and only then the next is fed: the chain's latency divided by its
 // links, the two threads' hand-over at the ends included.
-#include "testing/hop.h"
+#include "bench/hop.h"
 
 #include <chrono>
 
@@ -8,7 +8,7 @@
 #include "testing/plan_builder.h"
 #include "testing/stub_stages.h"
 
-namespace morph::exec {
+namespace morph::bench {
 
 double measure_stage_hop_us() {
   constexpr int kStages = 16, kPackets = 500;
@@ -21,7 +21,7 @@ double measure_stage_hop_us() {
     last = next;
   }
   builder.link(last, 0, builder.read("out"), 0);
-  Executors executors(ExecutorsOptions{});
+  exec::Executors executors(exec::ExecutorsOptions{});
   const std::unique_ptr<Run> run = executors.create(builder.plan(), builder.stages(), RunOptions{});
   run->start();
   const auto begun = std::chrono::steady_clock::now();
@@ -36,4 +36,4 @@ double measure_stage_hop_us() {
   return took.count() / kPackets / (kStages + 1);
 }
 
-}  // namespace morph::exec
+}  // namespace morph::bench

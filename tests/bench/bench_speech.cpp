@@ -17,7 +17,7 @@
 #include "bench/child.h"
 #include "morph/error.h"
 
-namespace morph::command {
+namespace morph::bench {
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -59,7 +59,7 @@ struct Answer {
 
 /// One conversation with a fresh process, which has `warm_up_s` to load before anyone speaks.
 Answer ask(const Question& question, const BenchOptions& options, double warm_up_s) {
-  Child child({own_binary(),
+  Child child({morph_binary(),
                "-",
                "-o",
                "-",
@@ -168,4 +168,4 @@ BenchRows bench_speech(const BenchOptions& options) {
   return rows;
 }
 
-}  // namespace morph::command
+}  // namespace morph::bench
