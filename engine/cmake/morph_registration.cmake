@@ -58,5 +58,9 @@ function(morph_add_registration name)
     # Payload types are shared across modalities, so the archives may need each other in any order.
     list(JOIN libraries "," group)
     target_link_libraries(${name} PUBLIC "$<LINK_GROUP:RESCAN,${group}>")
+    # CMake 3.25 drops what the engine itself links (the last of a group).
+    get_target_property(links morph_engine LINK_LIBRARIES)
+    list(FILTER links EXCLUDE REGEX "^morph_")
+    target_link_libraries(${name} PUBLIC ${links})
   endif()
 endfunction()

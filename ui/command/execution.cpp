@@ -10,10 +10,10 @@
 
 #include "by_products.h"
 #include "console.h"
-#include "inputs.h"
 #include "interrupts.h"
 #include "morph/output_file.h"
-#include "provenance.h"
+#include "morph/provenance.h"
+#include "morph/request.h"
 
 namespace morph::command {
 namespace {
@@ -63,8 +63,8 @@ void print_metrics(const Run& run) {
 }
 
 /// Puts the record into every sink that can carry it (their "provenance" parameter).
-nlohmann::json attach_provenance(const Engine& engine, const Plan& plan, CompileOptions& compile, std::uint64_t seed) {
-  nlohmann::json record = make_provenance(engine, plan, seed);
+std::string attach_provenance(const Engine& engine, const Plan& plan, CompileOptions& compile, std::uint64_t seed) {
+  std::string record = make_provenance(engine, plan, seed);
   const std::string text = embed_provenance(record);
   for (Binding& binding : compile.bindings)
     if (takes_provenance(engine.registry().find_stage(binding.stage))) binding.params.set("provenance", text);
@@ -72,13 +72,13 @@ nlohmann::json attach_provenance(const Engine& engine, const Plan& plan, Compile
 }
 
 /// Puts the record beside an output whose container could not take it (plain text, raw samples).
-void keep_provenance(const std::string& path, const nlohmann::json& record) {
+void keep_provenance(const std::string& path, const std::string& record) {
   const std::string beside = path + ".provenance.json";
   std::error_code failed;
   std::filesystem::remove(beside, failed);  // of an older output
   if (failed) throw Error(ErrorCode::config, beside, "an older output's record cannot be removed: " + failed.message());
   if (read_provenance(path)) return;
-  const std::string text = record.dump(2) + '\n';
+  const std::string text = record + '\n';
   OutputFile out(beside);
   out.write(std::as_bytes(std::span(text)));
   out.finish();
@@ -101,7 +101,7 @@ Outcome execute_or_throw(Engine& engine, const Pipeline& pipeline, CompileOption
   outcome.exit_code = report_diagnostics(compiled.diagnostics, options.json);
   if (!compiled.plan) return outcome;
   const std::vector<std::string> files = output_files(engine, compile);
-  nlohmann::json record;
+  std::string record;
   if (!files.empty()) {
     record = attach_provenance(engine, *compiled.plan, compile, options.seed);
     compiled = engine.compile(pipeline, compile);
@@ -142,7 +142,8 @@ Outcome execute_or_throw(Engine& engine, const Pipeline& pipeline, CompileOption
     outcome.outputs.push_back(file);
   }
   if (options.json && !files.empty()) {
-    nlohmann::json result = {{"pipeline", pipeline.name}, {"outputs", outcome.outputs}, {"provenance", record}};
+    nlohmann::json result = {
+        {"pipeline", pipeline.name}, {"outputs", outcome.outputs}, {"provenance", nlohmann::json::parse(record)}};
     fmt::print("{}\n", result.dump(2));
   }
   return outcome;

@@ -9,8 +9,8 @@
 #include <span>
 
 #include "console.h"
-#include "inputs.h"
 #include "morph/output_file.h"
+#include "morph/request.h"
 #include "options.h"
 #include "subcommands.h"
 
@@ -72,7 +72,7 @@ int explain(const ExplainOptions& options) {
       if (arguments.front().ends_with(".json")) throw;
     }
   }
-  std::vector<Input> inputs;
+  std::vector<RequestInput> inputs;
   for (const std::string& argument : arguments) inputs.push_back(classify_input(*engine, argument, ""));
   if (!named) pipeline = choose_pipeline(*engine, inputs, output_modality(*engine, options.to, ""));
   if (!inputs.empty()) compile.bindings = bind_ports(*engine, pipeline, inputs, options.to, options.common.json);

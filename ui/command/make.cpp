@@ -9,8 +9,8 @@
 
 #include "console.h"
 #include "execution.h"
-#include "inputs.h"
 #include "interrupts.h"
+#include "morph/request.h"
 #include "options.h"
 #include "subcommands.h"
 
@@ -41,7 +41,7 @@ void move_port_params(CompileOptions& compile) {
 int make(const MakeOptions& options) {
   std::optional<InterruptWatch> watch(std::in_place);  // looking at standard input waits for it
   const std::unique_ptr<Engine> engine = make_engine(options.common);
-  std::vector<Input> inputs;
+  std::vector<RequestInput> inputs;
   for (const std::string& argument : options.inputs)
     inputs.push_back(classify_input(*engine, argument, options.stdin_type));
   const Pipeline pipeline =

@@ -9,8 +9,8 @@
 #include <nlohmann/json.hpp>
 
 #include "console.h"
-#include "hub.h"
 #include "interrupts.h"
+#include "morph/hub.h"
 #include "options.h"
 #include "subcommands.h"
 

@@ -3,12 +3,13 @@
 
 #include <CLI/CLI.hpp>
 #include <memory>
+#include <nlohmann/json.hpp>
 
 #include "console.h"
 #include "execution.h"
-#include "inputs.h"
+#include "morph/provenance.h"
+#include "morph/request.h"
 #include "options.h"
-#include "provenance.h"
 #include "subcommands.h"
 
 namespace morph::command {
@@ -71,8 +72,10 @@ void check_sinks(const Plan& plan, const std::string& out) {
 }
 
 int replay(ReplayOptions options) {
-  const std::optional<nlohmann::json> record = read_provenance(options.file);
-  if (!record) throw Error(ErrorCode::format, options.file, "carries no provenance: not made by morph, or stripped");
+  const std::optional<std::string> text = read_provenance(options.file);
+  if (!text) throw Error(ErrorCode::format, options.file, "carries no provenance: not made by morph, or stripped");
+  const nlohmann::json document = nlohmann::json::parse(*text);
+  const nlohmann::json* const record = &document;
   const std::filesystem::path original = options.file;
   const bool keep = !options.out.empty();
   const std::string out =
@@ -93,7 +96,7 @@ int replay(ReplayOptions options) {
     const CompileResult compiled = engine->compile(pipeline, compile);
     if (!compiled.plan) return report_diagnostics(compiled.diagnostics, options.common.json);
     check_sinks(*compiled.plan, out);
-    check_weights(*record, make_provenance(*engine, *compiled.plan, options.common.seed));
+    check_weights(*record, nlohmann::json::parse(make_provenance(*engine, *compiled.plan, options.common.seed)));
     const Outcome outcome = execute(*engine, pipeline, compile, options.common);
     if (outcome.exit_code != 0) return outcome.exit_code;
   } catch (const nlohmann::json::exception& error) {

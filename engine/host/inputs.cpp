@@ -1,6 +1,4 @@
-// Input classification and pipeline choice. See inputs.h.
-#include "inputs.h"
-
+// What goes into a request and which pipeline takes it. See morph/request.h.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -15,7 +13,9 @@
 #include <set>
 #include <span>
 
-namespace morph::command {
+#include "morph/request.h"
+
+namespace morph {
 namespace {
 
 /// First bytes of standard input without consuming them: pread on a file, tee(2) on a pipe. Empty when neither works.
@@ -102,7 +102,7 @@ bool makes(const Pipeline& pipeline, const std::string& output) {
 
 }  // namespace
 
-Input classify_input(const Engine& engine, const std::string& argument, const std::string& stdin_type) {
+RequestInput classify_input(const Engine& engine, const std::string& argument, const std::string& stdin_type) {
   if (argument == "-") {
     if (!stdin_type.empty()) return {argument, stdin_type, false};
     const std::vector<std::byte> head = peek_stdin();
@@ -143,9 +143,9 @@ std::string output_modality(const Engine& engine, const std::string& path, const
               fmt::format("cannot tell what to make from the suffix \"{}\"; known: {}", suffix, fmt::join(known, " ")));
 }
 
-Pipeline choose_pipeline(const Engine& engine, const std::vector<Input>& inputs, const std::string& output) {
+Pipeline choose_pipeline(const Engine& engine, const std::vector<RequestInput>& inputs, const std::string& output) {
   std::vector<std::string> given;
-  for (const Input& input : inputs) given.push_back(input.modality);
+  for (const RequestInput& input : inputs) given.push_back(input.modality);
   std::optional<Pipeline> chosen;
   std::set<std::string> possible;
   for (Pipeline& pipeline : engine.pipelines().all()) {
@@ -161,14 +161,14 @@ Pipeline choose_pipeline(const Engine& engine, const std::vector<Input>& inputs,
                                              output, fmt::join(possible, ", ")));
 }
 
-std::vector<Binding> bind_ports(const Engine& engine, const Pipeline& pipeline, const std::vector<Input>& inputs,
+std::vector<Binding> bind_ports(const Engine& engine, const Pipeline& pipeline, const std::vector<RequestInput>& inputs,
                                 const std::string& out, bool json) {
   std::vector<Binding> bindings;
-  std::vector<const Input*> left;
-  for (const Input& input : inputs) left.push_back(&input);
+  std::vector<const RequestInput*> left;
+  for (const RequestInput& input : inputs) left.push_back(&input);
   for (const PipelinePort& port : pipeline.inputs) {
     const auto found =
-        std::find_if(left.begin(), left.end(), [&](const Input* input) { return input->modality == port.type; });
+        std::find_if(left.begin(), left.end(), [&](const RequestInput* input) { return input->modality == port.type; });
     if (found == left.end()) {
       if (port.optional) continue;
       throw Error(ErrorCode::pipeline, pipeline.name + "/" + port.name,
@@ -204,8 +204,8 @@ std::vector<Binding> bind_ports(const Engine& engine, const Pipeline& pipeline, 
   return bindings;
 }
 
-bool is_live(const std::vector<Input>& inputs) {
-  return std::any_of(inputs.begin(), inputs.end(), [](const Input& input) {
+bool is_live(const std::vector<RequestInput>& inputs) {
+  return std::any_of(inputs.begin(), inputs.end(), [](const RequestInput& input) {
     struct stat info {};
     return input.argument == "-" && fstat(STDIN_FILENO, &info) == 0 && !S_ISREG(info.st_mode);
   });
@@ -219,4 +219,4 @@ std::vector<std::string> unbound_outputs(const Pipeline& pipeline, const std::ve
   return unbound;
 }
 
-}  // namespace morph::command
+}  // namespace morph

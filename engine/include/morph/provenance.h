@@ -7,27 +7,25 @@
 #pragma once
 
 #include <filesystem>
-#include <map>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
-#include <vector>
 
 #include "morph/engine.h"
 
-namespace morph::command {
+namespace morph {
 
 /// Lower-case hex sha256 of a file; throws Error{resource} when it cannot be read. Remembers results by path, size and
 /// modification time in <cache>/hashes.json, so weights are hashed once.
 std::string file_sha256(const std::filesystem::path& file, bool remember);
 
-/// The record of one run. `inputs` are files (with their hash) or literal texts.
-nlohmann::json make_provenance(const Engine& engine, const Plan& plan, std::uint64_t seed);
+/// The record of one run as JSON. Inputs are files (with their hash) or literal texts.
+std::string make_provenance(const Engine& engine, const Plan& plan, std::uint64_t seed);
 
 /// "morph-provenance:1:<bytes>:<JSON>", ASCII only.
-std::string embed_provenance(const nlohmann::json& record);
+std::string embed_provenance(const std::string& record);
 
-/// From an output file or the file beside it; nothing when there is none. Throws Error{format} when it is damaged.
-std::optional<nlohmann::json> read_provenance(const std::filesystem::path& file);
+/// The record (JSON) in an output file or in the file beside it; nothing when there is none. Throws Error{format} when
+/// it is damaged.
+std::optional<std::string> read_provenance(const std::filesystem::path& file);
 
-}  // namespace morph::command
+}  // namespace morph

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-namespace morph::command {
+namespace morph {
 
 struct HubFile {
   std::string path;  ///< relative, checked to stay inside the folder
@@ -66,4 +66,4 @@ HubName parse_hub_name(const std::string& text);
 /// Throws Error{format} unless `path` is relative, has no "..", no empty or hidden-device parts and no control bytes.
 void check_relative_path(const std::string& path);
 
-}  // namespace morph::command
+}  // namespace morph

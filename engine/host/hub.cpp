@@ -1,5 +1,5 @@
-// Hub client on libcurl. See hub.h.
-#include "hub.h"
+// Hub client on libcurl. See morph/hub.h.
+#include "morph/hub.h"
 
 #include <curl/curl.h>
 #include <fmt/format.h>
@@ -17,9 +17,9 @@
 #include <thread>
 
 #include "morph/error.h"
-#include "provenance.h"
+#include "morph/provenance.h"
 
-namespace morph::command {
+namespace morph {
 namespace {
 
 constexpr int kAttempts = 5;
@@ -359,4 +359,4 @@ std::vector<HubFile> select_files(const HubModel& model, const std::vector<std::
   return chosen;
 }
 
-}  // namespace morph::command
+}  // namespace morph

@@ -1,5 +1,5 @@
-// Provenance records. See provenance.h.
-#include "provenance.h"
+// Provenance records. See morph/provenance.h.
+#include "morph/provenance.h"
 
 #include <fmt/format.h>
 #include <openssl/evp.h>
@@ -7,13 +7,13 @@
 #include <array>
 #include <fstream>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <span>
 
 #include "morph/log.h"
 #include "morph/output_file.h"
-#include "options.h"
 
-namespace morph::command {
+namespace morph {
 namespace {
 
 constexpr std::string_view kMarker = "morph-provenance:1:";
@@ -145,14 +145,14 @@ std::string file_sha256(const std::filesystem::path& file, bool remember) {
     out.write(std::as_bytes(std::span(text)));
     out.finish();
   } catch (const Error& error) {
-    log(LogLevel::warning, "command/hashes", fmt::format("{}; it is computed again next time", error.what()));
+    log(LogLevel::warning, "engine/hashes", fmt::format("{}; it is computed again next time", error.what()));
   }
   return hash;
 }
 
-nlohmann::json make_provenance(const Engine& engine, const Plan& plan, std::uint64_t seed) {
+std::string make_provenance(const Engine& engine, const Plan& plan, std::uint64_t seed) {
   nlohmann::json record;
-  record["morph"] = version();
+  record["morph"] = MORPH_VERSION;
   record["seed"] = seed;
   record["threads"] = engine.n_threads();
   record["pipeline"] = nlohmann::json::parse(to_json(plan.source));
@@ -179,20 +179,20 @@ nlohmann::json make_provenance(const Engine& engine, const Plan& plan, std::uint
     weights.push_back({{"file", file.parent_path().filename().string() + "/" + file.filename().string()},
                        {"sha256", file_sha256(file, true)}});
   record["weights"] = std::move(weights);
-  return record;
+  return record.dump(2, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
-std::string embed_provenance(const nlohmann::json& record) {
-  const std::string json = record.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
+std::string embed_provenance(const std::string& record) {
+  const std::string json = nlohmann::json::parse(record).dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
   return fmt::format("{}{}:{}", kMarker, json.size(), json);
 }
 
-std::optional<nlohmann::json> read_provenance(const std::filesystem::path& file) {
+std::optional<std::string> read_provenance(const std::filesystem::path& file) {
   const std::filesystem::path beside = file.string() + ".provenance.json";
   if (std::filesystem::exists(beside)) {
     nlohmann::json record = read_json(beside);
     if (record.is_discarded()) throw Error(ErrorCode::format, beside.string(), "is not JSON; the record is damaged");
-    return record;
+    return record.dump(2);
   }
   std::ifstream in(file, std::ios::binary);
   if (!in) throw Error(ErrorCode::format, file.string(), "cannot be read; give the path of an output of morph");
@@ -218,7 +218,8 @@ std::optional<nlohmann::json> read_provenance(const std::filesystem::path& file)
   if (const nlohmann::json document = nlohmann::json::parse(bytes, nullptr, false);
       document.is_object() && document.contains("provenance") && document["provenance"].is_string())
     bytes = document["provenance"].get<std::string>();
-  return find_record(bytes, file);
+  const std::optional<nlohmann::json> record = find_record(bytes, file);
+  return record ? std::optional(record->dump(2)) : std::nullopt;
 }
 
-}  // namespace morph::command
+}  // namespace morph
