@@ -3,7 +3,7 @@
 #include "morph/log.h"
 
 #include <spdlog/logger.h>
-#include <spdlog/sinks/base_sink.h>
+#include <spdlog/sinks/sink.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 
 #include <array>
@@ -68,26 +68,39 @@ LogLevel level_from_environment() {
   return LogLevel::warning;
 }
 
-/// Hands lines to the host's function, or to stderr while there is none.
-class HostSink final : public spdlog::sinks::base_sink<std::mutex> {
+/// Hands lines to the host's function, or to stderr while there is none. The function is called without our lock: it
+/// may log itself, or wait for a thread that does.
+class HostSink final : public spdlog::sinks::sink {
  public:
+  using Host = std::function<void(LogLevel, std::string_view)>;
   HostSink() { terminal_.set_pattern("%H:%M:%S.%e %^%l%$ %v"); }
-  void set(std::function<void(LogLevel, std::string_view)> host) {
+  void set(Host host) {
+    auto next = host ? std::make_shared<const Host>(std::move(host)) : nullptr;
     const std::lock_guard<std::mutex> lock(mutex_);
-    host_ = std::move(host);
+    host_.swap(next);
   }
 
- private:
-  void sink_it_(const spdlog::details::log_msg& message) override {
-    if (host_)
-      host_(from_spdlog(message.level), std::string_view(message.payload.data(), message.payload.size()));
+  void log(const spdlog::details::log_msg& message) override {
+    std::shared_ptr<const Host> host;
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      host = host_;
+    }
+    if (host)
+      (*host)(from_spdlog(message.level), std::string_view(message.payload.data(), message.payload.size()));
     else
       terminal_.log(message);
   }
-  void flush_() override { terminal_.flush(); }
+  void flush() override { terminal_.flush(); }
+  void set_pattern(const std::string& pattern) override { terminal_.set_pattern(pattern); }
+  void set_formatter(std::unique_ptr<spdlog::formatter> formatter) override {
+    terminal_.set_formatter(std::move(formatter));
+  }
 
-  std::function<void(LogLevel, std::string_view)> host_;
-  spdlog::sinks::stderr_color_sink_st terminal_;
+ private:
+  std::mutex mutex_;
+  std::shared_ptr<const Host> host_;
+  spdlog::sinks::stderr_color_sink_mt terminal_;
 };
 
 struct LogState {

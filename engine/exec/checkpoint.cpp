@@ -14,7 +14,7 @@ namespace {
 
 constexpr char kMagic[] = "MORPHRUN";
 constexpr std::size_t kMagicBytes = 8, kHeadBytes = 16;
-constexpr std::uint32_t kVersion = 1;
+constexpr std::uint32_t kVersion = 2;
 
 void write_options(wire::Writer& writer, const CompileOptions& options) {
   writer.u32(static_cast<std::uint32_t>(options.bindings.size()));
@@ -80,6 +80,11 @@ CheckpointHeader read_header(wire::Reader& reader) {
   header.pipeline_json = reader.string();
   header.options = read_options(reader);
   header.seed = reader.u64();
+  header.params = reader.params().values();
+  header.strict = reader.boolean();
+  const std::uint8_t priority = reader.u8();
+  if (priority > static_cast<std::uint8_t>(Priority::realtime)) reader.fail("unknown priority");
+  header.priority = static_cast<Priority>(priority);
   return header;
 }
 
@@ -106,8 +111,13 @@ void save_node(wire::Writer& writer, const GraphNode& node) {
   writer.u8(static_cast<std::uint8_t>(node.last));
   writer.u8(node.events);
   writer.u64(node.epoch);
-  writer.boolean(node.pending_flush.has_value());
-  writer.u64(node.pending_flush.value_or(0));
+  for (const auto* flushes : {&node.flushed_by, &node.pending_flushes}) {
+    writer.u32(static_cast<std::uint32_t>(flushes->size()));
+    for (const auto& [key, epoch] : *flushes) {
+      writer.i64(key);
+      writer.u64(epoch);
+    }
+  }
   writer.u32(static_cast<std::uint32_t>(node.io.outputs.size()));
   for (const StepIo::Output& out : node.io.outputs) writer.u64(out.next_sequence);
   writer.u32(static_cast<std::uint32_t>(node.controls.size()));
@@ -133,9 +143,13 @@ void restore_node(wire::Reader& reader, GraphNode& node, RunGraph& graph) {
   // A waker that would have come died with the other process: whoever waited is asked once.
   node.events = static_cast<std::uint8_t>((reader.u8() & 31) | (node.last == StepStatus::waiting ? kWakeEvent : 0));
   node.epoch = reader.u64();
-  const bool flushing = reader.boolean();
-  const std::uint64_t flush_epoch = reader.u64();
-  if (flushing) node.pending_flush = flush_epoch;
+  for (auto* flushes : {&node.flushed_by, &node.pending_flushes}) {
+    const std::size_t n = reader.count(reader.u32(), 16);
+    for (std::size_t i = 0; i < n; ++i) {
+      const auto key = static_cast<int>(reader.i64());
+      (*flushes)[key] = reader.u64();
+    }
+  }
   if (reader.u32() != node.io.outputs.size()) reader.fail("another number of outputs than " + node.where + " has");
   for (StepIo::Output& out : node.io.outputs) out.next_sequence = reader.u64();
   const std::size_t n_controls = reader.count(reader.u32(), 24);
@@ -155,7 +169,7 @@ void restore_node(wire::Reader& reader, GraphNode& node, RunGraph& graph) {
   }
   if (!node.stage) return;
   try {
-    node.state = node.stage->open(OpenContext{node.io.run_seed, node.where});
+    node.state = node.stage->open(open_context(graph, node));
     node.state->restore(saved);
   } catch (...) {
     throw Error(*current_error(node.where));
@@ -178,6 +192,9 @@ std::vector<std::byte> save_run(const RunGraph& graph) {
   writer.string(to_json(graph.plan->source));
   write_options(writer, graph.plan->options);
   writer.u64(graph.options.seed);
+  writer.params(Params(graph.options.params));
+  writer.boolean(graph.options.strict);
+  writer.u8(static_cast<std::uint8_t>(graph.options.priority));
   writer.u32(static_cast<std::uint32_t>(graph.nodes.size()));
   for (const auto& node : graph.nodes) save_node(writer, *node);
   writer.u32(static_cast<std::uint32_t>(graph.links.size()));

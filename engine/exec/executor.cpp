@@ -3,11 +3,13 @@
 
 #include <algorithm>
 #include <chrono>
+#include <new>
 #include <system_error>
 #include <utility>
 
 #include "exec/guards.h"
 #include "exec/step_error.h"
+#include "morph/log.h"
 
 namespace morph::exec {
 
@@ -23,8 +25,8 @@ std::vector<StepResult> execute(const Step& step, const Registry* registry) {
   for (std::size_t i = 0; i < step.items.size(); ++i) {
     GraphNode& node = *step.items[i].node;
     try {
-      if (step.items[i].flush_epoch) node.state->flush(*step.items[i].flush_epoch);
-      batch.push_back({node.state.get(), &node.io, StepStatus::need_input});
+      for (const auto& [input, epoch] : step.items[i].flushes) node.state->flush_input(input, epoch);
+      batch.push_back({node.state.get(), &node.io});
       positions.push_back(i);
     } catch (...) {
       results[i].error = current_error(node.where);
@@ -33,15 +35,26 @@ std::vector<StepResult> execute(const Step& step, const Registry* registry) {
   try {
     if (!batch.empty()) step.stage->step(batch);
   } catch (...) {
-    if (step.items.size() > 1) return {};
-    results[0].error = current_error(step.items[0].node->where);
-    if (const auto& first = step.items[0].node->io.observer_error) results[0].error = first;
-    return results;
+    for (std::size_t i = 0; i < batch.size(); ++i) {
+      const GraphNode& node = *step.items[positions[i]].node;
+      if (batch[i].error) continue;
+      if (batch.size() > 1 && node.io.untouched() && !node.io.observer_error) {
+        results[positions[i]].again = true;
+        results[positions[i]].status = StepStatus::ready;
+      } else {
+        batch[i].error = current_error(node.where);
+      }
+    }
   }
   for (std::size_t i = 0; i < batch.size(); ++i) {
-    if ((results[positions[i]].error = step.items[positions[i]].node->io.observer_error)) continue;
     StepResult& result = results[positions[i]];
     GraphNode& node = *step.items[positions[i]].node;
+    if (result.again) continue;
+    if ((result.error = node.io.observer_error)) continue;
+    if (batch[i].error) {
+      result.error = placed(batch[i].error, node.where);
+      continue;
+    }
     result.status = batch[i].status;
     try {
       GuardFindings findings = guard_step(registry, node, result.status == StepStatus::done);
@@ -67,6 +80,8 @@ Executors::Core::Core(ExecutorsOptions options) : options_(std::move(options)) {
 void Executors::Core::start_workers() {
   const std::lock_guard lock(mutex_);
   for (int i = 0; i < kLightWorkers; ++i) add_worker(kLightLane, "light " + std::to_string(i), "executors");
+  workers_.reserve(workers_.size() + 1);
+  workers_.push_back(make_thread("executors", [this] { destroy_garbage(); }));
 }
 
 Executors::Core::~Core() { stop(); }
@@ -76,6 +91,7 @@ void Executors::Core::stop() {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
     for (auto& lane : lanes_) lane->ready.notify_all();
+    garbage_ready_.notify_all();
   }
   for (std::thread& worker : workers_) worker.join();
   workers_.clear();
@@ -144,6 +160,7 @@ void Executors::Core::join_blocking(const RunGraph& graph) {
 }
 
 void Executors::Core::dispatch() {
+  if (scheduler_.has_garbage()) garbage_ready_.notify_one();
   for (const LaneId id : scheduler_.take_signals()) {
     Lane& signalled = lane(id);
     if (signalled.n_sleeping == 0) continue;
@@ -155,18 +172,28 @@ void Executors::Core::dispatch() {
   }
 }
 
-bool Executors::Core::destroy_garbage(std::unique_lock<std::mutex>& lock) {
-  std::vector<Scheduler::Garbage> all = scheduler_.take_garbage();
-  if (all.empty()) return false;
-  std::vector<std::size_t> counts;
-  lock.unlock();
-  for (Scheduler::Garbage& garbage : all) {
-    counts.push_back(garbage.states.size());
-    garbage.states.clear();
+/// The thread that destroys states: one may wait for a lock that a long step holds (a session's), and no worker waits
+/// with it.
+void Executors::Core::destroy_garbage() {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    std::vector<Scheduler::Garbage> all = scheduler_.take_garbage();
+    if (all.empty()) {
+      if (stopping_) return;
+      garbage_ready_.wait(lock);
+      continue;
+    }
+    for (Scheduler::Garbage& garbage : all) {
+      const std::size_t n_states = garbage.states.size();
+      lock.unlock();
+      garbage.states.clear();
+      lock.lock();
+      scheduler_.garbage_gone(*garbage.graph, n_states);
+      lock.unlock();  // this may be the last reference to a run and its models
+      garbage.graph.reset();
+      lock.lock();
+    }
   }
-  lock.lock();
-  for (std::size_t i = 0; i < all.size(); ++i) scheduler_.garbage_gone(*all[i].graph, counts[i]);
-  return true;
 }
 
 /// `only`: the node of a blocking thread, which ends with it.
@@ -175,15 +202,37 @@ void Executors::Core::work(LaneId id, const std::string& name, const GraphNode* 
   Lane& mine = lane(id);
   while (!stopping_) {
     if (only != nullptr && only->phase == NodePhase::done) return;
-    if (id == kLightLane && destroy_garbage(lock)) continue;
-    if (std::optional<Step> step = scheduler_.pick(id, now())) {
-      run_step(lock, *step, name);
+    std::optional<Step> step;
+    try {
+      step = scheduler_.pick(id, now());
+      if (step) {
+        run_step(lock, *step, name);
+        continue;
+      }
+    } catch (...) {  // an edge: nothing that goes wrong in a worker ends more than the runs of its step
+      if (!lock.owns_lock()) lock.lock();
+      give_up(step);
       continue;
     }
     ++mine.n_sleeping;
     mine.ready.wait(lock);
     --mine.n_sleeping;
   }
+}
+
+/// Inside a catch block, lock held.
+void Executors::Core::give_up(const std::optional<Step>& step) {
+  std::shared_ptr<const Error> error = out_of_memory_;
+  try {
+    error = current_error(step && !step->items.empty() ? step->items[0].node->where : "executors");
+  } catch (const std::bad_alloc&) {  // then the one that was made beforehand
+  }
+  if (!step) {
+    log(LogLevel::error, "exec/executor", error->what());
+    return;
+  }
+  scheduler_.give_up(*step, error, now());
+  dispatch();
 }
 
 void Executors::Core::run_step(std::unique_lock<std::mutex>& lock, Step& step, const std::string& thread_name) {
@@ -194,11 +243,7 @@ void Executors::Core::run_step(std::unique_lock<std::mutex>& lock, Step& step, c
   for (const Step::Item& item : step.items)
     if (item.graph->trace)
       item.graph->trace->slice(thread_name, item.node->name, step.begun, ended - step.begun, step.items.size());
-  if (results.empty()) {
-    scheduler_.retry_singly(step, ended);
-  } else {
-    scheduler_.complete(step, results, ended);
-  }
+  scheduler_.complete(step, results, ended);
   dispatch();
   lock.unlock();  // these may be the last references to a run and its models
   step.items.clear();

@@ -1,11 +1,13 @@
 // Executor: the threads that drive a Scheduler. Each serves one lane: it picks a step, runs it without the lock, and
-// reports back. Light workers also destroy the states of finished nodes, so that no caller of Run::cancel waits for it.
+// reports back. One more destroys the states of finished nodes, so that neither a caller of Run::cancel nor a worker
+// waits for it.
 #pragma once
 
 #include <condition_variable>
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -57,7 +59,8 @@ class Executors::Core : public std::enable_shared_from_this<Executors::Core> {
   void add_threads(const std::shared_ptr<RunGraph>& graph);
   void work(LaneId id, const std::string& name, const GraphNode* only);
   void run_step(std::unique_lock<std::mutex>& lock, Step& step, const std::string& thread_name);
-  bool destroy_garbage(std::unique_lock<std::mutex>& lock);
+  void destroy_garbage();
+  void give_up(const std::optional<Step>& step);
 
   ExecutorsOptions options_;
   int n_threads_ = 1;
@@ -66,10 +69,14 @@ class Executors::Core : public std::enable_shared_from_this<Executors::Core> {
   std::vector<std::unique_ptr<Lane>> lanes_;
   std::vector<std::thread> workers_;
   std::vector<BlockingThread> blocking_;
+  std::condition_variable garbage_ready_;
+  std::shared_ptr<const Error> out_of_memory_ = std::make_shared<const Error>(
+      ErrorCode::resource, "executors", "out of memory; let other runs end first, or give the machine more");
   bool stopping_ = false;
 };
 
-/// Runs a step: flushes, steps, guards. Never throws. Empty when a batch failed as a whole and is to be retried singly.
+/// Runs a step: flushes, steps, guards. Never throws but for want of memory. Of a batch that throws, items that were
+/// not touched are to be stepped again alone; the others end with what was thrown.
 std::vector<StepResult> execute(const Step& step, const Registry* registry);
 
 }  // namespace morph::exec

@@ -23,7 +23,11 @@ std::unique_ptr<Run> Executors::create(std::shared_ptr<const Plan> plan,
 std::unique_ptr<Run> Executors::resume(std::shared_ptr<const Plan> plan,
                                        std::vector<std::shared_ptr<const Stage>> stages,
                                        const std::filesystem::path& file, RunOptions options) {
-  options.seed = read_checkpoint_header(file).seed;
+  const CheckpointHeader header = read_checkpoint_header(file);
+  options.seed = header.seed;
+  options.params = header.params;
+  options.strict = header.strict;
+  options.priority = header.priority;
   auto graph = make_run_graph(std::move(plan), std::move(stages), std::move(options));
   restore_run(*graph, file, core_->options().registry);
   return std::make_unique<RunImpl>(core_, std::move(graph));

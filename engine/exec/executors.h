@@ -6,6 +6,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <thread>
@@ -35,6 +36,9 @@ struct CheckpointHeader {
   std::string pipeline_json;  ///< to_json(Plan::source)
   CompileOptions options;
   std::uint64_t seed = 0;
+  std::map<std::string, Value> params;  ///< RunOptions::params, as they were when it was saved
+  bool strict = false;
+  Priority priority = Priority::normal;
 };
 
 /// Reads the head of a checkpoint file. Throws Error{format} when it is damaged, Error{config} when it is of a newer

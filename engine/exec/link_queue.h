@@ -17,7 +17,8 @@ namespace morph::exec {
 class LinkQueue {
  public:
   LinkQueue() = default;
-  LinkQueue(std::size_t capacity, QueuePolicy policy);
+  /// `max_bytes` of payloads, 0: no bound. One packet always fits.
+  LinkQueue(std::size_t capacity, QueuePolicy policy, std::uint64_t max_bytes = 0);
 
   /// Adds a packet. One that is older than the last flush, or that comes after close(), is discarded. A lossy link
   /// drops older packets when full.
@@ -39,12 +40,15 @@ class LinkQueue {
   /// The consumer takes no more: everything is discarded, now and later.
   void close();
   void clear();
-  /// Allows `capacity()` more packets (an artificial deadlock was found).
-  void grow();
+  /// Allows as many more packets and bytes as it was made with (an artificial deadlock was found). False when it has
+  /// grown kMostGrowth times: what piles up then does so without end.
+  bool grow();
+  static constexpr std::size_t kMostGrowth = 64;
 
   bool empty() const { return packets_.empty() && n_held_ == 0; }
   std::size_t length() const { return packets_.size() + n_held_; }
   std::size_t capacity() const { return capacity_; }
+  std::uint64_t bytes() const { return bytes_; }  ///< of payloads, those a step holds too
   /// Room for a producer: lossy and closed links always have some.
   std::size_t space() const;
   bool full() const { return space() == 0; }
@@ -59,10 +63,14 @@ class LinkQueue {
   void restore(std::deque<Packet> packets, std::uint64_t epoch, std::size_t capacity, bool ended, bool closed);
 
  private:
+  static std::uint64_t size_of(const Packet& packet) { return packet.payload ? packet.payload->bytes() : 0; }
   void keep_within_policy();
+  void count_bytes();
 
   std::deque<Packet> packets_;
   std::size_t n_held_ = 0;
+  std::uint64_t bytes_ = 0, held_bytes_ = 0, max_bytes_ = 0, grow_bytes_ = 0;
+  std::size_t n_grown_ = 0;
   std::size_t capacity_ = 8, grow_by_ = 8, max_length_ = 0;
   QueuePolicy policy_ = QueuePolicy::block;
   bool ended_ = false, closed_ = false;

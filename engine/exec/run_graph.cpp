@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "exec/step_error.h"
+#include "graph/run_params.h"
 
 namespace morph::exec {
 
@@ -21,6 +22,7 @@ void add_nodes(RunGraph& graph, std::vector<std::shared_ptr<const Stage>>& stage
   if (stages.size() != plan.nodes.size())
     misfit(plan.name,
            std::to_string(plan.nodes.size()) + " nodes but " + std::to_string(stages.size()) + " stages were given");
+  std::vector<Params> params = run_params(plan, graph.options.params);
   for (std::size_t i = 0; i < plan.nodes.size(); ++i) {
     const PlanNode& planned = plan.nodes[i];
     auto node = std::make_unique<GraphNode>();
@@ -45,6 +47,8 @@ void add_nodes(RunGraph& graph, std::vector<std::shared_ptr<const Stage>>& stage
     node->io.where = node->where;
     node->io.signals = graph.signals;
     node->io.run_seed = stage_seed(graph.options.seed, planned.name);
+    node->io.priority = static_cast<int>(graph.options.priority);
+    node->params = std::move(params[i]);
     node->io.inputs.resize(n_inputs);
     node->io.outputs.resize(n_outputs);
     if (graph.options.on_progress)
@@ -74,7 +78,7 @@ void add_links(RunGraph& graph) {
     from.io.outputs[static_cast<std::size_t>(planned.from_port)].connected = true;
     to.io.inputs[static_cast<std::size_t>(planned.to_port)].connected = true;
     GraphLink link{planned.from_node, planned.from_port, planned.to_node,
-                   planned.to_port,   planned.delay,     LinkQueue(planned.queue, planned.policy)};
+                   planned.to_port,   planned.delay,     LinkQueue(planned.queue, planned.policy, planned.bytes)};
     if (planned.delay) link.queue.push(Packet{});  // the port's initial value: a data packet without payload
     graph.links.push_back(std::move(link));
   }
@@ -150,11 +154,24 @@ std::vector<GraphNode*> nodes_to_open(RunGraph& graph) {
   return nodes;
 }
 
-std::vector<std::unique_ptr<StageState>> open_states(const std::vector<GraphNode*>& nodes) {
+OpenContext open_context(const RunGraph& graph, const GraphNode& node) {
+  OpenContext context;
+  context.seed = node.io.run_seed;
+  context.where = node.where;
+  context.params = node.params;
+  context.strict = graph.options.strict;
+  context.priority = graph.options.priority;
+  context.deadline = graph.options.deadline;
+  context.stage = node.name;
+  context.attachments = graph.options.attachments;
+  return context;
+}
+
+std::vector<std::unique_ptr<StageState>> open_states(const RunGraph& graph, const std::vector<GraphNode*>& nodes) {
   std::vector<std::unique_ptr<StageState>> states;
   for (const GraphNode* node : nodes) {
     try {
-      states.push_back(node->stage->open(OpenContext{node->io.run_seed, node->where}));
+      states.push_back(node->stage->open(open_context(graph, *node)));
     } catch (...) {  // an edge: what a stage threw, with its place
       throw Error(*current_error(node->where));
     }

@@ -6,6 +6,7 @@
 
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -45,18 +46,22 @@ struct GraphNode {
 
   // Changing.
   std::unique_ptr<StageState> state;
+  Params params;  ///< of this run, complete
   StepIo io;
   NodePhase phase = NodePhase::idle;
   StepStatus last = StepStatus::ready;
   std::uint8_t events = 0;
-  std::uint64_t epoch = 0;
-  std::optional<std::uint64_t> pending_flush;
+  std::uint64_t epoch = 0;                       ///< of what it sends
+  std::map<int, std::uint64_t> flushed_by;       ///< node that flushes -> the highest epoch of its that came here
+  std::map<int, std::uint64_t> pending_flushes;  ///< input port (-1: its own) -> epoch, for its state
   std::deque<ControlEvent> controls;
   bool alone = false;      ///< its batch failed: the next step is a batch of one
   bool abandoned = false;  ///< nobody reads it any more: done as soon as its step ends
   std::uint64_t last_turn = 0;
   StreamTime ready_since{0};
   StageMetrics metrics;
+  std::vector<LossReport> losses;
+  bool end_told = false;            ///< read_any told how this output ended
   std::vector<GuardReport> guards;  ///< by output port; touched by the stepping thread only
 };
 
@@ -76,7 +81,9 @@ struct RunGraph {
   RunState state = RunState::idle;  ///< `paused` is `running` plus the flag below
   bool paused = false;
   int n_ready = 0, n_running = 0, n_done = 0;
-  int n_garbage = 0;  ///< states on their way to destruction
+  int n_garbage = 0;       ///< states on their way to destruction
+  StreamTime deadline{0};  ///< in the owner's time; 0: none
+  FinishReason finish = FinishReason::none;
   std::shared_ptr<const Error> error;
   std::vector<std::unique_ptr<StageState>> garbage;  ///< states of finished nodes; see Scheduler::take_garbage
   std::unique_ptr<TraceLog> trace;                   ///< null: not traced
@@ -92,13 +99,16 @@ struct RunGraph {
 /// Seed of a stage: a fixed mix of the run's seed and the node's name.
 std::uint64_t stage_seed(std::uint64_t run_seed, std::string_view node_name);
 
-/// Nodes, links and topology of a plan; states are not opened yet. Throws Error{internal} when `stages` does not fit.
+/// Nodes, links and topology of a plan; states are not opened yet. Throws Error{internal} when `stages` does not fit,
+/// Error{config} for parameters of the run that are wrong.
 std::shared_ptr<RunGraph> make_run_graph(std::shared_ptr<const Plan> plan,
                                          std::vector<std::shared_ptr<const Stage>> stages, RunOptions options);
+/// What the node's state is opened with.
+OpenContext open_context(const RunGraph& graph, const GraphNode& node);
 /// The nodes that need a state before the run starts: stages that have none and are not done (a resumed run's may be).
 std::vector<GraphNode*> nodes_to_open(RunGraph& graph);
 /// A state for each, in order; changes no node, so that the run can be cancelled meanwhile. Throws Error with where =
 /// "pipeline/stage".
-std::vector<std::unique_ptr<StageState>> open_states(const std::vector<GraphNode*>& nodes);
+std::vector<std::unique_ptr<StageState>> open_states(const RunGraph& graph, const std::vector<GraphNode*>& nodes);
 
 }  // namespace morph::exec

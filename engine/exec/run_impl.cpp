@@ -7,7 +7,9 @@
 
 #include "exec/checkpoint.h"
 #include "exec/step_error.h"
+#include "graph/run_params.h"
 #include "morph/log.h"
+#include "morph/registry.h"
 
 namespace morph::exec {
 
@@ -64,7 +66,7 @@ void RunImpl::start() {
   std::unique_ptr<OutputFile> trace;
   try {
     if (graph_->trace) trace = std::make_unique<OutputFile>(graph_->options.trace);
-    states = open_states(nodes);
+    states = open_states(*graph_, nodes);
   } catch (...) {
     failed = current_error(graph_->plan->name);
   }
@@ -94,8 +96,41 @@ GraphNode& RunImpl::endpoint(const std::string& name, bool feed) const {
                   (known.empty() ? "are none" : "is " + known));
 }
 
+namespace {
+
+/// A wait longer than a year overflows some clocks, and so does one far in the past.
+std::chrono::steady_clock::time_point deadline_of(std::chrono::milliseconds timeout) {
+  constexpr std::chrono::milliseconds kYear(1000LL * 86400 * 365);
+  return std::chrono::steady_clock::now() + std::clamp(timeout, std::chrono::milliseconds(0), kYear);
+}
+
+}  // namespace
+
+/// Throws Error{format} when this is not what the input was compiled for.
+void RunImpl::check_fed(const GraphNode& node, const Packet& packet) const {
+  const Registry* registry = core_->options().registry;
+  if (packet.ends_stream() || packet.kind == PacketKind::flush || registry == nullptr) return;
+  for (const PlanLink& link : graph_->plan->links) {
+    if (link.from_node != node.index) continue;
+    const PayloadCheck* check = registry->find_payload_check(link.format.type);
+    if (check == nullptr) continue;
+    if (const std::string reason = (*check)(packet.payload.get(), link.format); !reason.empty())
+      throw Error(ErrorCode::format, node.where,
+                  "this input was compiled for " + to_string(link.format) + ": " + reason +
+                      "; feed that, or compile with another feed format");
+  }
+}
+
 bool RunImpl::feed(const std::string& input, Packet packet) {
+  FeedStatus status = FeedStatus::full;
+  while (status == FeedStatus::full) status = feed_for(input, packet, std::chrono::hours(24));
+  return status == FeedStatus::accepted;
+}
+
+FeedStatus RunImpl::feed_for(const std::string& input, Packet& packet, std::chrono::milliseconds timeout) {
   GraphNode& node = endpoint(input, true);
+  check_fed(node, packet);
+  const auto deadline = deadline_of(timeout);
   std::unique_lock lock(core_->mutex());
   Scheduler& scheduler = core_->scheduler();
   if (packet.ends_stream()) {
@@ -109,14 +144,12 @@ bool RunImpl::feed(const std::string& input, Packet packet) {
       scheduler.fail(*graph_, std::move(error), core_->now());
     }
     core_->dispatch();
-    return true;
+    return FeedStatus::accepted;
   }
-  for (;;) {
-    const auto result = scheduler.feed(graph_, node, packet, core_->now());
+  for (bool late = false;; late = changed_.wait_until(lock, deadline) == std::cv_status::timeout) {
+    const FeedStatus status = scheduler.feed(graph_, node, packet, core_->now());
     core_->dispatch();
-    if (result == Scheduler::FeedResult::accepted) return true;
-    if (result == Scheduler::FeedResult::closed) return false;
-    changed_.wait(lock);
+    if (status != FeedStatus::full || late) return status;
   }
 }
 
@@ -129,9 +162,7 @@ void RunImpl::end_input(const std::string& input) {
 
 std::optional<Packet> RunImpl::read(const std::string& output, std::chrono::milliseconds timeout) {
   GraphNode& node = endpoint(output, false);
-  // A wait longer than a year overflows some clocks, and so does one far in the past.
-  constexpr std::chrono::milliseconds kYear(1000LL * 86400 * 365);
-  const auto deadline = std::chrono::steady_clock::now() + std::clamp(timeout, std::chrono::milliseconds(0), kYear);
+  const auto deadline = deadline_of(timeout);
   std::unique_lock lock(core_->mutex());
   for (;;) {
     std::optional<Packet> packet = core_->scheduler().read(graph_, node, core_->now());
@@ -143,6 +174,45 @@ std::optional<Packet> RunImpl::read(const std::string& output, std::chrono::mill
       return packet;
     }
   }
+}
+
+std::optional<OutputPacket> RunImpl::read_any(std::chrono::milliseconds timeout, std::span<const std::string> outputs) {
+  std::vector<GraphNode*> nodes;
+  for (const std::string& output : outputs) nodes.push_back(&endpoint(output, false));
+  if (outputs.empty())
+    for (const auto& node : graph_->nodes)
+      if (node->app_read) nodes.push_back(node.get());
+  const auto deadline = deadline_of(timeout);
+  std::unique_lock lock(core_->mutex());
+  for (bool late = false;; late = changed_.wait_until(lock, deadline) == std::cv_status::timeout) {
+    bool all_told = true;
+    for (std::size_t i = 0; i < nodes.size(); ++i) {
+      GraphNode& node = *nodes[(next_read_ + i) % nodes.size()];
+      if (node.end_told) continue;
+      all_told = false;
+      std::optional<Packet> packet = core_->scheduler().read(graph_, node, core_->now());
+      core_->dispatch();
+      if (!packet) continue;
+      node.end_told = packet->ends_stream();
+      next_read_ += i + 1;
+      return OutputPacket{node.name, std::move(*packet)};
+    }
+    if (all_told || late) return std::nullopt;
+  }
+}
+
+void RunImpl::set_params(const std::map<std::string, Value>& params) {
+  const std::lock_guard lock(core_->mutex());
+  std::vector<Params> current;
+  for (const auto& node : graph_->nodes) current.push_back(node->params);
+  auto all = changed_params(*graph_->plan, current, params);
+  for (const auto& [name, value] : params) graph_->options.params[name] = value;  // for a checkpoint
+  for (auto& [index, changed] : all) {
+    GraphNode& node = *graph_->nodes[index];
+    for (const auto& [name, value] : changed.values()) node.params.set(name, value);
+    core_->scheduler().change_params(graph_, node, std::move(changed), core_->now());
+  }
+  core_->dispatch();
 }
 
 void RunImpl::send_control(const std::string& output, ControlEvent event) {
@@ -218,6 +288,20 @@ void RunImpl::write_trace() {
 RunState RunImpl::state() const {
   const std::lock_guard lock(core_->mutex());
   return graph_->paused ? RunState::paused : graph_->state;
+}
+
+RunResult RunImpl::result() const {
+  const std::lock_guard lock(core_->mutex());
+  RunResult result;
+  result.state = graph_->paused ? RunState::paused : graph_->state;
+  result.finish = graph_->finish;
+  result.error = graph_->error;
+  for (const auto& node : graph_->nodes)
+    for (LossReport loss : node->losses) {
+      loss.stage = node->name;
+      result.losses.push_back(std::move(loss));
+    }
+  return result;
 }
 
 double RunImpl::progress() const {

@@ -45,6 +45,7 @@ void Scheduler::start(const Graph& graph, StreamTime now) {
   if (graph->state != RunState::idle) return;
   graph->state = RunState::running;
   runs_[graph.get()] = graph;
+  if (graph->options.deadline.count() > 0) graph->deadline = now + graph->options.deadline;
   for (auto& node : graph->nodes) {
     if (!node->stage) continue;
     switch (node->spec->load) {
@@ -123,14 +124,20 @@ void Scheduler::fail(RunGraph& graph, std::shared_ptr<const Error> error, Stream
 }
 
 void Scheduler::pause(RunGraph& graph) {
-  if (!graph.over()) graph.paused = true;
+  if (graph.over()) return;
+  graph.paused = true;
+  for (auto& node : graph.nodes)
+    if (node->phase == NodePhase::ready) note_urgency(node->lane);
 }
 
 void Scheduler::resume(const Graph& graph, StreamTime now) {
   if (!graph->paused) return;
   graph->paused = false;
   for (auto& node : graph->nodes)
-    if (node->phase == NodePhase::ready) signals_.push_back(node->lane);
+    if (node->phase == NodePhase::ready) {
+      signals_.push_back(node->lane);
+      note_urgency(node->lane);
+    }
   refresh_all(graph, now);
   settle(graph, now);
 }
@@ -171,7 +178,8 @@ void Scheduler::refresh(const Graph& graph, GraphNode& node, StreamTime now) {
   node.phase = NodePhase::ready;
   node.ready_since = now;
   ++graph->n_ready;
-  lanes_[node.lane].push_back({graph, &node});
+  lanes_[node.lane].ready.push_back({graph, &node});
+  note_urgency(node.lane);
   signals_.push_back(node.lane);
 }
 
@@ -190,7 +198,15 @@ void Scheduler::notify(const Graph& graph, GraphNode& node, std::uint8_t event, 
 }
 
 void Scheduler::remove_ready(GraphNode& node) {
-  std::erase_if(lanes_[node.lane], [&](const Ready& ready) { return ready.node == &node; });
+  std::erase_if(lanes_[node.lane].ready, [&](const Ready& ready) { return ready.node == &node; });
+  note_urgency(node.lane);
+}
+
+void Scheduler::note_urgency(LaneId lane) {
+  int most = -1;
+  for (const Ready& ready : lanes_[lane].ready)
+    if (!ready.graph->paused) most = std::max(most, static_cast<int>(ready.graph->options.priority));
+  lanes_[lane].most_urgent->store(most, std::memory_order_relaxed);
 }
 
 // ----------------------------------------------------------------------------------------------------- steps
@@ -201,23 +217,28 @@ namespace {
 constexpr StreamTime kPatience = std::chrono::milliseconds(60);
 }  // namespace
 
+bool Scheduler::goes_first(const Ready& a, const Ready& b, StreamTime now) {
+  if (a.graph->options.priority != b.graph->options.priority)
+    return a.graph->options.priority > b.graph->options.priority;
+  if (a.graph->deadline != b.graph->deadline) {  // none comes last
+    if (a.graph->deadline.count() == 0 || b.graph->deadline.count() == 0) return a.graph->deadline.count() != 0;
+    return a.graph->deadline < b.graph->deadline;
+  }
+  const bool a_is_due = now - a.node->ready_since > kPatience;
+  const bool b_is_due = now - b.node->ready_since > kPatience;
+  if (a_is_due != b_is_due) return a_is_due;
+  if (a_is_due && a.node->ready_since != b.node->ready_since) return a.node->ready_since < b.node->ready_since;
+  if (a.node->distance != b.node->distance) return a.node->distance < b.node->distance;
+  return a.node->last_turn < b.node->last_turn;
+}
+
 std::optional<Step> Scheduler::pick(LaneId lane, StreamTime now) {
   if (lane >= lanes_.size()) return std::nullopt;
-  std::vector<Ready>& ready = lanes_[lane];
+  std::vector<Ready>& ready = lanes_[lane].ready;
   std::size_t best = ready.size();
-  const auto better = [now](const Ready& a, const Ready& b) {
-    if (a.graph->options.priority != b.graph->options.priority)
-      return a.graph->options.priority > b.graph->options.priority;
-    const bool a_is_due = now - a.node->ready_since > kPatience;
-    const bool b_is_due = now - b.node->ready_since > kPatience;
-    if (a_is_due != b_is_due) return a_is_due;
-    if (a_is_due && a.node->ready_since != b.node->ready_since) return a.node->ready_since < b.node->ready_since;
-    if (a.node->distance != b.node->distance) return a.node->distance < b.node->distance;
-    return a.node->last_turn < b.node->last_turn;
-  };
   for (std::size_t i = 0; i < ready.size(); ++i) {
     if (ready[i].graph->paused) continue;
-    if (best == ready.size() || better(ready[i], ready[best])) best = i;
+    if (best == ready.size() || goes_first(ready[i], ready[best], now)) best = i;
   }
   if (best == ready.size()) return std::nullopt;
   Step step;
@@ -225,13 +246,11 @@ std::optional<Step> Scheduler::pick(LaneId lane, StreamTime now) {
   step.begun = now;
   const Ready chosen = ready[best];
   step.stage = chosen.node->stage;
+  step.items.reserve(static_cast<std::size_t>(std::max(chosen.node->spec->max_batch, 1)));  // begin() cannot fail
   begin(step, chosen, now);
   add_batch_mates(step, now);
-  const bool batch = step.items.size() > 1;
-  for (Step::Item& item : step.items) {
-    item.node->io.keep_taken = batch;
+  for (Step::Item& item : step.items)
     item.node->metrics.max_batch = std::max<std::uint64_t>(item.node->metrics.max_batch, step.items.size());
-  }
   return step;
 }
 
@@ -252,19 +271,20 @@ void Scheduler::add_batch_mates(Step& step, StreamTime now) {
   if (most == 1 || first.alone || step.items.front().graph->options.strict) return;
   const std::optional<std::uint64_t> key = batch_key(*step.stage, *first.state);
   if (!key) return;
-  const std::vector<Ready> candidates = lanes_[step.lane];
-  for (const Ready& ready : candidates) {
-    if (step.items.size() >= most) break;
+  std::vector<Ready> mates;
+  for (const Ready& ready : lanes_[step.lane].ready) {
     const GraphNode& node = *ready.node;
     if (node.stage != step.stage || node.alone || ready.graph->paused || ready.graph->options.strict) continue;
-    if (batch_key(*step.stage, *node.state) == key) begin(step, ready, now);
+    if (batch_key(*step.stage, *node.state) == key) mates.push_back(ready);
   }
+  std::stable_sort(mates.begin(), mates.end(), [now](const Ready& a, const Ready& b) { return goes_first(a, b, now); });
+  for (std::size_t i = 0; i < mates.size() && step.items.size() < most; ++i) begin(step, mates[i], now);
 }
 
 void Scheduler::begin(Step& step, const Ready& ready, StreamTime now) {
   GraphNode& node = *ready.node;
   RunGraph& graph = *ready.graph;
-  Step::Item item{ready.graph, &node, std::exchange(node.pending_flush, std::nullopt)};
+  Step::Item item{ready.graph, &node, std::exchange(node.pending_flushes, {})};
   remove_ready(node);
   --graph.n_ready;
   ++graph.n_running;
@@ -274,6 +294,7 @@ void Scheduler::begin(Step& step, const Ready& ready, StreamTime now) {
   node.metrics.queue_wait_ms += milliseconds(now - node.ready_since);
   StepIo& io = node.io;
   io.epoch = node.epoch;
+  io.most_urgent = lanes_[node.lane].most_urgent.get();
   for (std::size_t port = 0; port < io.inputs.size(); ++port) {
     StepIo::Input& in = io.inputs[port];
     in.n_taken = 0;
@@ -318,24 +339,31 @@ void Scheduler::complete(const Step& step, const std::vector<StepResult>& result
     const Graph& graph = step.items[i].graph;
     GraphNode& node = *step.items[i].node;
     const StepResult& result = results[i];
-    node.alone = false;
+    node.alone = result.again;
     node.last = result.status;
-    ++node.metrics.steps;
+    if (!result.again) ++node.metrics.steps;
     node.metrics.busy_ms += busy_ms / static_cast<double>(step.items.size());
     node.metrics.longest_step_ms = std::max(node.metrics.longest_step_ms, busy_ms);
     for (const auto& [name, value] : node.io.metrics) node.metrics.values[name] += value;
     node.io.metrics.clear();
+    for (const LossReport& loss : std::exchange(node.io.losses, {}))
+      add_loss(node.losses, loss.loss, loss.what, loss.count);
+    if (const FinishReason finish = std::exchange(node.io.finish, FinishReason::none); finish != FinishReason::none)
+      graph->finish = finish;
     node.metrics.warnings += result.warnings.size();
     node.metrics.notes.insert(node.metrics.notes.end(), result.warnings.begin(), result.warnings.end());
     return_inputs(graph, node, now);
 
     if (!result.error && !graph->over()) {
       std::vector<StepIo::Sent> sent = std::exchange(node.io.sent, {});
+      bool flushed = false;  // what follows belongs to the epoch that the flush began here
       for (StepIo::Sent& one : sent) {
         ++node.metrics.packets_out;
         if (one.packet.kind == PacketKind::flush) {
           propagate_flush(graph, node, one.port, one.packet.epoch, now);
+          flushed = true;
         } else {
+          if (flushed) one.packet.epoch = std::max(one.packet.epoch, node.epoch);
           deliver(graph, node, one.port, std::move(one.packet), now);
         }
       }
@@ -351,6 +379,7 @@ void Scheduler::complete(const Step& step, const std::vector<StepResult>& result
     if (result.error && !graph->over()) fail(*graph, result.error, now);
     --graph->n_running;
     node.phase = NodePhase::idle;
+    if (result.again) node.events |= node.controls.empty() ? kWakeEvent : kControlEvent;
     if (result.status == StepStatus::done || node.abandoned || graph->over()) {
       finish_node(graph, node, now);
     } else {
@@ -362,29 +391,21 @@ void Scheduler::complete(const Step& step, const std::vector<StepResult>& result
   for (const Step::Item& item : step.items) settle(item.graph, now);
 }
 
-void Scheduler::retry_singly(const Step& step, StreamTime now) {
+void Scheduler::give_up(const Step& step, const std::shared_ptr<const Error>& error, StreamTime now) {
   for (const Step::Item& item : step.items) {
-    const Graph& graph = item.graph;
     GraphNode& node = *item.node;
-    node.alone = true;
-    node.io.undo();
-    // What it was given comes again, before what arrived meanwhile.
-    node.controls.insert(node.controls.begin(), node.io.controls.begin(), node.io.controls.end());
-    node.io.controls.clear();
-    if (item.flush_epoch) node.pending_flush = std::max(node.pending_flush.value_or(0), *item.flush_epoch);
-    return_inputs(graph, node, now);
-    node.events |= kWakeEvent;
-    node.last = StepStatus::ready;
-    --graph->n_running;
-    node.phase = NodePhase::idle;
-    if (graph->over() || node.abandoned) {
-      finish_node(graph, node, now);
-    } else {
-      refresh(graph, node, now);
+    if (node.phase == NodePhase::running) {  // complete() did not come to it, or not through it
+      node.phase = NodePhase::idle;
+      --item.graph->n_running;
     }
-    if (graph->n_running == 0 && graph->on_change) graph->on_change();
+    for (StepIo::Input& in : node.io.inputs) in.packets.clear();
+    node.io.sent.clear();
+    node.io.sent_controls.clear();
+    node.io.controls.clear();
+    if (!item.graph->over()) fail(*item.graph, error, now);
+    finish_node(item.graph, node, now);
+    if (item.graph->n_running == 0 && item.graph->on_change) item.graph->on_change();
   }
-  for (const Step::Item& item : step.items) settle(item.graph, now);
 }
 
 // --------------------------------------------------------------------------------------------------- packets
@@ -399,37 +420,53 @@ void Scheduler::deliver(const Graph& graph, GraphNode& from, int port, Packet pa
   }
 }
 
-/// Reaches everything downstream at once; see StageState::flush.
+void Scheduler::flush_link(const Graph& graph, GraphLink& link, std::uint64_t epoch, StreamTime now) {
+  const std::size_t before = link.queue.length();
+  if (!link.queue.flush(epoch)) return;
+  GraphNode& to = graph->node(link.to_node);
+  if (link.queue.length() < before) {
+    count(*graph, link, now);
+    notify(graph, graph->node(link.from_node), kSpaceEvent, now);
+  }
+  if (to.app_read) {
+    link.queue.push_front(Packet::flush(epoch));
+    notify(graph, to, kInputEvent, now);
+  } else if (to.stage && to.phase != NodePhase::done) {
+    std::uint64_t& pending = to.pending_flushes[link.to_port];
+    pending = std::max(pending, epoch);
+    notify(graph, to, kFlushEvent, now);
+  }
+}
+
+/// Reaches everything downstream at once; see StageState::flush. Each origin counts its own epochs. Where streams meet,
+/// the node's own epoch takes the flush's number when that is higher, and otherwise rises by one: so no flush is lost,
+/// whatever numbers the streams have, and on a way without meetings the number stays what it was.
 void Scheduler::propagate_flush(const Graph& graph, GraphNode& origin, int port, std::uint64_t epoch, StreamTime now) {
-  const auto reach = [&](GraphNode& node) {
-    if (epoch <= node.epoch && &node != &origin) return false;
-    node.epoch = std::max(node.epoch, epoch);
-    if (node.stage && node.phase != NodePhase::done) {
-      node.pending_flush = std::max(node.pending_flush.value_or(0), epoch);
-      notify(graph, node, kFlushEvent, now);
-    }
+  if (graph->trace) graph->trace->instant("events", "flush " + std::to_string(epoch), now, origin.where);
+  const auto raise = [&](GraphNode& node, std::uint64_t number) {
+    std::uint64_t& last = node.flushed_by[origin.index];
+    if (epoch <= last) return false;
+    last = epoch;
+    node.epoch = std::max(node.epoch + 1, number);
     return true;
   };
-  if (graph->trace) graph->trace->instant("events", "flush " + std::to_string(epoch), now, origin.where);
-  reach(origin);
-  std::vector<int> links = origin.out_links[static_cast<std::size_t>(port)];
-  while (!links.empty()) {
-    GraphLink& link = graph->link(links.back());
-    links.pop_back();
-    const std::size_t before = link.queue.length();
-    if (!link.queue.flush(epoch)) continue;
-    if (link.queue.length() < before) {
-      count(*graph, link, now);
-      notify(graph, graph->node(link.from_node), kSpaceEvent, now);
-    }
+  if (raise(origin, epoch) && origin.stage && origin.phase != NodePhase::done) {
+    std::uint64_t& pending = origin.pending_flushes[-1];
+    pending = std::max(pending, origin.epoch);
+    notify(graph, origin, kFlushEvent, now);
+  }
+  // A stage may flush several of its outputs with one number: each is followed, each node raised once.
+  std::vector<std::pair<int, std::uint64_t>> ahead;
+  for (const int link : origin.out_links[static_cast<std::size_t>(port)]) ahead.emplace_back(link, origin.epoch);
+  while (!ahead.empty()) {
+    const auto [index, number] = ahead.back();
+    ahead.pop_back();
+    GraphLink& link = graph->link(index);
+    flush_link(graph, link, number, now);
     GraphNode& to = graph->node(link.to_node);
-    if (to.app_read) {
-      link.queue.push_front(Packet::flush(epoch));
-      notify(graph, to, kInputEvent, now);
-    } else {
-      reach(to);
-      for (const auto& next : to.out_links) links.insert(links.end(), next.begin(), next.end());
-    }
+    if (to.app_read || !raise(to, number)) continue;
+    for (const auto& next : to.out_links)
+      for (const int out : next) ahead.emplace_back(out, to.epoch);
   }
 }
 
@@ -445,23 +482,32 @@ void Scheduler::send_control(const Graph& graph, GraphNode& from, ControlEvent e
   }
 }
 
+void Scheduler::change_params(const Graph& graph, GraphNode& node, Params changed, StreamTime now) {
+  if (graph->over() || !node.stage || node.phase == NodePhase::done) return;
+  ControlEvent event;
+  event.name = kParamsChanged;
+  event.values = std::move(changed);
+  node.controls.push_back(std::move(event));
+  notify(graph, node, kControlEvent, now);
+}
+
 void Scheduler::wake(const Graph& graph, GraphNode& node, StreamTime now) {
   if (!graph->over()) notify(graph, node, kWakeEvent, now);
 }
 
-Scheduler::FeedResult Scheduler::feed(const Graph& graph, GraphNode& node, Packet& packet, StreamTime now) {
-  if (graph->over() || node.phase == NodePhase::done) return FeedResult::closed;
+FeedStatus Scheduler::feed(const Graph& graph, GraphNode& node, Packet& packet, StreamTime now) {
+  if (graph->over() || node.phase == NodePhase::done) return FeedStatus::closed;
   if (packet.kind == PacketKind::flush) {
     propagate_flush(graph, node, 0, packet.epoch, now);
-    return FeedResult::accepted;
+    return FeedStatus::accepted;
   }
-  if (output_blocked(*graph, node)) return FeedResult::full;
+  if (output_blocked(*graph, node)) return FeedStatus::full;
   packet.epoch = std::max(packet.epoch, node.epoch);
   packet.sequence = node.io.outputs.front().next_sequence++;
   ++node.metrics.packets_out;
   deliver(graph, node, 0, std::move(packet), now);
   settle(graph, now);
-  return FeedResult::accepted;
+  return FeedStatus::accepted;
 }
 
 void Scheduler::end_input(const Graph& graph, GraphNode& node, StreamTime now) {

@@ -4,11 +4,12 @@
 //
 // A node is runnable when what its last step answered says so (StepStatus, as in ClickHouse's IProcessor) and none of
 // its blocking output links is full. Ready nodes wait in lanes: one lane of light steps, one of heavy steps per device,
-// one per blocking node. pick() takes the best of a lane: run priority, then who has waited for more than 60 ms, then
-// distance to the nearest sink, then whose last turn is longest ago; and adds batch mates of the same stage and batch
-// key from any run.
+// one per blocking node. pick() takes the best of a lane: run priority, then the run's deadline, then who has waited
+// for more than 60 ms, then distance to the nearest sink, then whose last turn is longest ago; and adds batch mates of
+// the same stage and batch key from any run, in the same order.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -23,12 +24,12 @@ namespace morph::exec {
 using LaneId = std::size_t;
 inline constexpr LaneId kLightLane = 0;
 
-/// Work for one thread: every item's state gets flush() when `flush_epoch` is set, then all items are stepped together.
+/// Work for one thread: every item's state is told of its flushes, then all items are stepped together.
 struct Step {
   struct Item {
     std::shared_ptr<RunGraph> graph;
     GraphNode* node = nullptr;
-    std::optional<std::uint64_t> flush_epoch;
+    std::map<int, std::uint64_t> flushes{};  ///< input port (-1: its own) -> epoch
   };
   std::shared_ptr<const Stage> stage;
   std::vector<Item> items;
@@ -40,6 +41,7 @@ struct Step {
 struct StepResult {
   StepStatus status = StepStatus::need_input;
   std::shared_ptr<const Error> error;  ///< null: well
+  bool again = false;                  ///< the batch failed before this item was touched: to be stepped alone
   std::vector<std::string> warnings;   ///< what the guards found in a stream that ended
 };
 
@@ -59,22 +61,24 @@ class Scheduler {
   std::vector<GraphNode*> blocking_nodes(RunGraph& graph) const;
 
   // Endpoints of the application.
-  enum class FeedResult : std::uint8_t { accepted, full, closed };
   /// `packet` is taken only when accepted. A flush is always accepted while the input is open.
-  FeedResult feed(const std::shared_ptr<RunGraph>& graph, GraphNode& node, Packet& packet, StreamTime now);
+  FeedStatus feed(const std::shared_ptr<RunGraph>& graph, GraphNode& node, Packet& packet, StreamTime now);
   void end_input(const std::shared_ptr<RunGraph>& graph, GraphNode& node, StreamTime now);
   /// Next packet for the reader; end, error or cancel once all else was read; nothing when there is none yet.
   std::optional<Packet> read(const std::shared_ptr<RunGraph>& graph, GraphNode& node, StreamTime now);
   void send_control(const std::shared_ptr<RunGraph>& graph, GraphNode& from, ControlEvent event, StreamTime now);
+  /// Parameters that the node's stage is told of before its next step.
+  void change_params(const std::shared_ptr<RunGraph>& graph, GraphNode& node, Params changed, StreamTime now);
   void wake(const std::shared_ptr<RunGraph>& graph, GraphNode& node, StreamTime now);
 
   // Steps.
-  std::size_t n_ready(LaneId lane) const { return lane < lanes_.size() ? lanes_[lane].size() : 0; }
+  std::size_t n_ready(LaneId lane) const { return lane < lanes_.size() ? lanes_[lane].ready.size() : 0; }
   std::optional<Step> pick(LaneId lane, StreamTime now);
-  /// `results` has one entry per item. Applies what the steps sent, or ends the runs of items that failed.
+  /// What a step under way can no longer be taken back from: its runs end with `error`. For when complete() threw.
+  void give_up(const Step& step, const std::shared_ptr<const Error>& error, StreamTime now);
+  /// `results` has one entry per item. Applies what the steps sent, or ends the runs of items that failed; items that
+  /// are to be stepped again go first in a batch of one.
   void complete(const Step& step, const std::vector<StepResult>& results, StreamTime now);
-  /// The batch failed as a whole: undone, to be stepped one by one.
-  void retry_singly(const Step& step, StreamTime now);
 
   // What the owner has to act on.
   LaneId heavy_lane(const std::string& device);
@@ -94,6 +98,12 @@ class Scheduler {
     std::shared_ptr<RunGraph> graph;
     GraphNode* node;
   };
+  struct Lane {
+    std::vector<Ready> ready;
+    /// Highest priority among them, -1 when empty: what StageIo::should_yield compares with. Steps of other threads
+    /// read it; it keeps its place when lanes are added.
+    std::unique_ptr<std::atomic<int>> most_urgent = std::make_unique<std::atomic<int>>(-1);
+  };
   using Graph = std::shared_ptr<RunGraph>;
 
   LaneId new_lane();
@@ -101,12 +111,15 @@ class Scheduler {
   void refresh(const Graph& graph, GraphNode& node, StreamTime now);
   void refresh_all(const Graph& graph, StreamTime now);
   void notify(const Graph& graph, GraphNode& node, std::uint8_t event, StreamTime now);
+  static bool goes_first(const Ready& a, const Ready& b, StreamTime now);
   void begin(Step& step, const Ready& ready, StreamTime now);
   void add_batch_mates(Step& step, StreamTime now);
   void remove_ready(GraphNode& node);
+  void note_urgency(LaneId lane);
   void return_inputs(const Graph& graph, GraphNode& node, StreamTime now);
   void deliver(const Graph& graph, GraphNode& from, int port, Packet packet, StreamTime now);
   void propagate_flush(const Graph& graph, GraphNode& origin, int port, std::uint64_t epoch, StreamTime now);
+  void flush_link(const Graph& graph, GraphLink& link, std::uint64_t epoch, StreamTime now);
   void finish_node(const Graph& graph, GraphNode& node, StreamTime now);
   void close_inputs(const Graph& graph, GraphNode& node, StreamTime now);
   void discard_state(const Graph& graph, GraphNode& node);
@@ -115,7 +128,7 @@ class Scheduler {
   void stop_nodes(RunGraph& graph);
   void count(RunGraph& graph, const GraphLink& link, StreamTime now);
 
-  std::vector<std::vector<Ready>> lanes_{1};
+  std::vector<Lane> lanes_ = std::vector<Lane>(1);
   std::map<std::string, LaneId> heavy_lanes_;
   std::vector<LaneId> free_lanes_, signals_;
   std::vector<Graph> with_garbage_;

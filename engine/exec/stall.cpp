@@ -66,17 +66,29 @@ std::shared_ptr<const Error> deadlock(const RunGraph& graph) {
   return std::make_shared<const Error>(ErrorCode::internal, graph.plan->name, "no stage can go on");
 }
 
+/// A stage wants ever more of one input before it takes from another.
+std::shared_ptr<const Error> overflow(RunGraph& graph, int index) {
+  const GraphLink& link = graph.link(index);
+  const GraphNode& to = graph.node(link.to_node);
+  return std::make_shared<const Error>(
+      ErrorCode::resource, to.where,
+      "the stage waits for another input while " + std::to_string(link.queue.length()) + " packets (" +
+          std::to_string(link.queue.bytes() >> 20) + " MiB) of \"" + graph.node(link.from_node).name +
+          "\" wait for it, and they may not grow further; give this link a longer \"queue\", or feed the inputs "
+          "evenly");
+}
+
 }  // namespace
 
 StallVerdict resolve_stall(RunGraph& graph) {
-  constexpr std::size_t kMostRoom = std::size_t{1} << 20;
   StallVerdict verdict;
+  int too_long = -1;
   const auto grow = [&](const std::vector<int>& links) {
     for (const int index : links) {
-      LinkQueue& queue = graph.link(index).queue;
-      if (queue.capacity() >= kMostRoom) continue;
-      queue.grow();
-      verdict.grown_links.push_back(index);
+      if (graph.link(index).queue.grow())
+        verdict.grown_links.push_back(index);
+      else
+        too_long = index;
     }
     return !verdict.grown_links.empty();
   };
@@ -98,7 +110,8 @@ StallVerdict resolve_stall(RunGraph& graph) {
       if (all_empty && grow(links)) return verdict;
     }
   }
-  if (!outside_may_act(graph)) verdict.error = deadlock(graph);
+  if (outside_may_act(graph)) return verdict;
+  verdict.error = too_long < 0 ? deadlock(graph) : overflow(graph, too_long);
   return verdict;
 }
 

@@ -6,13 +6,17 @@
 
 namespace morph::exec {
 
+std::shared_ptr<const Error> placed(const std::shared_ptr<const Error>& error, const std::string& where) {
+  if (error->where().compare(0, where.size(), where) == 0) return error;
+  const std::string message = error->where().empty() ? error->message() : error->where() + ": " + error->message();
+  return std::make_shared<const Error>(error->code(), where, message);
+}
+
 std::shared_ptr<const Error> current_error(const std::string& where) {
   try {
     throw;
   } catch (const Error& error) {
-    if (error.where().compare(0, where.size(), where) == 0) return std::make_shared<const Error>(error);
-    const std::string message = error.where().empty() ? error.message() : error.where() + ": " + error.message();
-    return std::make_shared<const Error>(error.code(), where, message);
+    return placed(std::make_shared<const Error>(error), where);
   } catch (const std::bad_alloc&) {
     return std::make_shared<const Error>(ErrorCode::resource, where, "out of memory in a step");
   } catch (const std::exception& error) {

@@ -13,13 +13,20 @@ namespace {
 }
 }  // namespace
 
-void StepIo::undo() {
-  for (Input& in : inputs) in.n_taken = 0;
-  for (Output& out : outputs) out.next_sequence = out.first_sequence;
-  sent.clear();
-  n_controls_taken = 0;
-  sent_controls.clear();
-  metrics.clear();
+void add_loss(std::vector<LossReport>& losses, Loss loss, std::string_view what, std::uint64_t count) {
+  for (LossReport& each : losses) {
+    if (each.loss != loss || each.what != what) continue;
+    each.count += count;
+    return;
+  }
+  losses.push_back({"", loss, std::string(what), count});
+}
+
+bool StepIo::untouched() const {
+  const auto taken = [](const Input& in) { return in.n_taken > 0; };
+  const auto used = [](const Output& out) { return out.next_sequence != out.first_sequence; };
+  return std::none_of(inputs.begin(), inputs.end(), taken) && std::none_of(outputs.begin(), outputs.end(), used) &&
+         n_controls_taken == 0 && sent_controls.empty() && metrics.empty();
 }
 
 const StepIo::Input& StepIo::input(int port) const {
@@ -51,8 +58,7 @@ const Packet& StepIo::peek(int port, std::size_t index) const {
 Packet StepIo::take(int port) {
   Input& in = const_cast<Input&>(input(port));
   if (in.n_taken >= in.packets.size()) misuse(where, "the stage took a packet from an empty input");
-  Packet& packet = in.packets[in.n_taken++];
-  return keep_taken ? packet : std::move(packet);
+  return std::move(in.packets[in.n_taken++]);
 }
 
 bool StepIo::ended(int port) const {
@@ -83,6 +89,14 @@ void StepIo::send_control(ControlEvent event) { sent_controls.push_back(std::mov
 std::optional<ControlEvent> StepIo::next_control() {
   if (n_controls_taken >= controls.size()) return std::nullopt;
   return controls[n_controls_taken++];
+}
+
+bool StepIo::should_yield() const {
+  return most_urgent != nullptr && most_urgent->load(std::memory_order_relaxed) > priority;
+}
+
+void StepIo::lost(Loss loss, std::string_view what, std::uint64_t count) {
+  if (count > 0) add_loss(losses, loss, what, count);
 }
 
 bool StepIo::cancelled() const { return signals->stopped.load(std::memory_order_relaxed); }

@@ -15,6 +15,9 @@
 
 namespace morph::exec {
 
+/// Adds to the entry of this kind and name, or appends one.
+void add_loss(std::vector<LossReport>& losses, Loss loss, std::string_view what, std::uint64_t count);
+
 /// What a step may read of its run while others change it.
 struct RunSignals {
   std::atomic<bool> stopped{false};   ///< cancelled, failed or over
@@ -46,22 +49,25 @@ class StepIo final : public StageIo {
   std::function<void()> wake;
   std::function<void(double, std::string_view)> on_progress;
   std::uint64_t run_seed = 0;
+  int priority = 0;  ///< of the run
   std::vector<Input> inputs;
   std::vector<Output> outputs;
 
   // One step.
   std::uint64_t epoch = 0;
-  bool keep_taken = false;  ///< copy instead of move on take(), so that undo() is possible
-  std::vector<Sent> sent;   ///< in order over all ports
+  const std::atomic<int>* most_urgent = nullptr;  ///< highest priority that waits in this step's lane; -1: none
+  std::vector<Sent> sent;                         ///< in order over all ports
   std::deque<ControlEvent> controls;
   std::size_t n_controls_taken = 0;
   std::vector<ControlEvent> sent_controls;
   std::map<std::string, double, std::less<>> metrics;
   std::shared_ptr<const Error> observer_error;  ///< what on_progress threw: no stage, nor a library below it, sees that
   std::atomic<double> fraction{-1.0};           ///< last progress; survives steps; read by any thread
+  FinishReason finish = FinishReason::none;
+  std::vector<LossReport> losses;
 
-  /// Forgets what the step did (needs keep_taken).
-  void undo();
+  /// The step took, sent and asked for nothing, so its state is as before.
+  bool untouched() const;
 
   bool connected_input(int port) const override;
   std::size_t available(int port) const override;
@@ -79,6 +85,9 @@ class StepIo final : public StageIo {
   std::uint64_t seed() const override;
   void progress(double value, std::string_view what) override;
   void metric(std::string_view name, double value) override;
+  bool should_yield() const override;
+  void finished(FinishReason reason) override { finish = reason; }
+  void lost(Loss loss, std::string_view what, std::uint64_t count) override;
 
  private:
   const Input& input(int port) const;

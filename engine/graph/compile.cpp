@@ -187,8 +187,33 @@ void plan_the_memory(Plan& plan, const CompileEnvironment& environment, Diagnost
     diagnostics.push_back(std::move(each));
 }
 
-CompileResult finish(std::shared_ptr<Plan> plan, Diagnostics diagnostics) {
+/// Says as fields what a diagnostic's `where` names: "pipeline/stage/port" or ".../parameter".
+void name_places(const std::string& pipeline, const FlatGraph& graph, Diagnostics& diagnostics) {
+  std::map<std::string, const FlatNode*> nodes;
+  for (const FlatNode& node : graph.nodes) nodes.emplace(node.name, &node);
+  for (Diagnostic& each : diagnostics) {
+    if (each.where.compare(0, pipeline.size() + 1, pipeline + "/") != 0) continue;
+    const std::string rest = each.where.substr(pipeline.size() + 1);
+    const std::size_t slash = rest.rfind('/');
+    const std::string last = slash == rest.npos ? "" : rest.substr(slash + 1);
+    if (const auto node = nodes.find(rest); node != nodes.end()) {
+      each.stage = rest;
+    } else if (const auto holder = nodes.find(rest.substr(0, slash)); holder != nodes.end() && !last.empty()) {
+      const StageSpec* spec = holder->second->spec;
+      each.stage = holder->first;
+      const bool port = spec != nullptr && (spec->input_index(last) >= 0 || spec->output_index(last) >= 0);
+      (port ? each.port : each.parameter) = last;
+    } else if (each.code == ErrorCode::config && slash == rest.npos) {
+      each.parameter = rest;  // of the pipeline
+    } else if (slash == rest.npos && rest.find(' ') == rest.npos) {
+      each.stage = rest;  // one that could not be resolved
+    }
+  }
+}
+
+CompileResult finish(std::shared_ptr<Plan> plan, Diagnostics diagnostics, const FlatGraph& graph) {
   CompileResult result;
+  name_places(plan->name, graph, diagnostics);
   if (!has_error(diagnostics)) {
     for (const Diagnostic& each : diagnostics) plan->notes.push_back(each);
     result.plan = std::move(plan);
@@ -212,17 +237,19 @@ CompileResult compile_pipeline(const Pipeline& pipeline, const CompileOptions& o
     diagnostics.push_back({Diagnostic::Severity::error, ErrorCode::pipeline, pipeline.name,
                            "a pipeline may not have a cycle: " + cycle +
                                "; cut it, or declare the link that carries feedback with \"delay\": true"});
-    return finish(std::move(plan), std::move(diagnostics));
+    return finish(std::move(plan), std::move(diagnostics), graph);
   }
-  if (has_error(diagnostics)) return finish(std::move(plan), std::move(diagnostics));
+  if (has_error(diagnostics)) return finish(std::move(plan), std::move(diagnostics), graph);
+  const FlatGraph whole = graph;  // names of what is culled too
   plan->culled = cull(graph);
+  plan->params = std::move(graph.params);
   for (const std::string& name : plan->culled)
     diagnostics.push_back({Diagnostic::Severity::note, ErrorCode::pipeline, pipeline.name + "/" + name,
                            "left out: no output and no sink depends on it"});
   if (graph.nodes.empty()) {
     diagnostics.push_back({Diagnostic::Severity::error, ErrorCode::pipeline, pipeline.name,
                            "nothing reads what this pipeline makes; give it an output or a sink"});
-    return finish(std::move(plan), std::move(diagnostics));
+    return finish(std::move(plan), std::move(diagnostics), whole);
   }
   const std::vector<std::string> devices = DeviceChooser(options, environment, diagnostics).run(graph, pipeline.name);
   Negotiated negotiated =
@@ -230,10 +257,10 @@ CompileResult compile_pipeline(const Pipeline& pipeline, const CompileOptions& o
                 diagnostics);
   plan->nodes = std::move(negotiated.nodes);
   plan->links = std::move(negotiated.links);
-  if (has_error(diagnostics)) return finish(std::move(plan), std::move(diagnostics));
+  if (has_error(diagnostics)) return finish(std::move(plan), std::move(diagnostics), whole);
   estimate_all(*plan, environment, diagnostics);
   plan_the_memory(*plan, environment, diagnostics);
-  return finish(std::move(plan), std::move(diagnostics));
+  return finish(std::move(plan), std::move(diagnostics), whole);
 }
 
 }  // namespace morph

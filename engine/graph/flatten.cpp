@@ -28,7 +28,8 @@ struct Place {
 /// What a pipeline shows to the outside once expanded.
 struct Ports {
   std::map<std::string, std::vector<Place>> inputs;
-  std::map<std::string, std::optional<Place>> outputs;  ///< nothing: reported already
+  std::map<std::string, std::optional<Place>> outputs;     ///< nothing: reported already
+  std::map<std::string, std::vector<ParamTarget>> params;  ///< by its own names, and "nested.param"
 };
 
 /// A stage of one document: a node, or the ports of a nested pipeline.
@@ -61,8 +62,9 @@ class Flattener {
   FlatGraph run(const Pipeline& pipeline) {
     root_ = pipeline.name;
     std::vector<std::string> stack{pipeline.name};
-    const Ports ports = expand(pipeline, "", options_.params, stack);
+    Ports ports = expand(pipeline, "", options_.params, stack);
     bind(pipeline, ports);
+    graph_.params = std::move(ports.params);
     check_inputs();
     return std::move(graph_);
   }
@@ -150,7 +152,32 @@ class Flattener {
                                                    : add_nested(stage, prefix, values.at(stage.name), stack);
     }
     for (const PipelineLink& link : pipeline.links) add_link(link, prefix, members);
-    return outer_ports(pipeline, prefix, members);
+    Ports ports = outer_ports(pipeline, prefix, members);
+    ports.params = param_targets(pipeline, prefix, members);
+    return ports;
+  }
+
+  /// Where each parameter of the pipeline, and of the pipelines in it ("nested.param"), ends up.
+  static std::map<std::string, std::vector<ParamTarget>> param_targets(const Pipeline& pipeline,
+                                                                       const std::string& prefix,
+                                                                       const std::map<std::string, Member>& members) {
+    std::map<std::string, std::vector<ParamTarget>> targets;
+    for (const auto& [name, member] : members)
+      for (const auto& [param, inner] : member.nested.params)
+        targets[name + (param.find('.') == std::string::npos ? "." : "/") + param] = inner;
+    for (const PipelineParam& param : pipeline.params) {
+      std::vector<ParamTarget> own;
+      for (const std::string& target : param.targets) {
+        const std::optional<Endpoint> end = split_endpoint(target);
+        if (!end) continue;
+        if (const auto nested = targets.find(target); nested != targets.end())
+          own.insert(own.end(), nested->second.begin(), nested->second.end());
+        else
+          own.push_back({prefix + end->stage, end->port});
+      }
+      targets[param.name] = std::move(own);
+    }
+    return targets;
   }
 
   Member add_stage(const PipelineStage& stage, const std::string& prefix, const Values& values) {

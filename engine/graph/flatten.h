@@ -33,6 +33,7 @@ struct FlatLink {
 struct FlatGraph {
   std::vector<FlatNode> nodes;
   std::vector<FlatLink> links;
+  std::map<std::string, std::vector<ParamTarget>> params;  ///< of the pipeline; also "nested.param"
 };
 
 /// Port's name for messages: "stage.port".

@@ -131,6 +131,12 @@ std::string why_not(const ParamSpec& param, const Value& value) {
   return check(to_string(value));  // choices of numbers are written as text
 }
 
+Value as_declared(const ParamSpec& param, Value value) {
+  if (const std::int64_t* whole = std::get_if<std::int64_t>(&value); whole && param.type == ParamType::number)
+    return static_cast<double>(*whole);
+  return value;
+}
+
 Params complete_params(const StageSpec& spec, const std::map<std::string, Value>& given, const std::string& where,
                        std::vector<Diagnostic>& diagnostics) {
   Params params;
@@ -153,9 +159,7 @@ Params complete_params(const StageSpec& spec, const std::map<std::string, Value>
       report(param.name, fmt::format("this {} parameter of {} is required; give it a value{}", to_string(param.type),
                                      spec.name, param.help.empty() ? "" : " (" + param.help + ")"));
     }
-    if (const std::int64_t* whole = std::get_if<std::int64_t>(&value); whole && param.type == ParamType::number)
-      value = static_cast<double>(*whole);
-    params.set(param.name, std::move(value));
+    params.set(param.name, as_declared(param, std::move(value)));
   }
   for (const auto& [name, value] : given)
     if (std::find(names.begin(), names.end(), name) == names.end())

@@ -17,5 +17,7 @@ Params complete_params(const StageSpec& spec, const std::map<std::string, Value>
 
 /// Why `value` cannot be `param`; empty when it can.
 std::string why_not(const ParamSpec& param, const Value& value);
+/// A value that why_not() allows, in the type that is declared: whole numbers become reals where those are wanted.
+Value as_declared(const ParamSpec& param, Value value);
 
 }  // namespace morph

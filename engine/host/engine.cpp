@@ -16,6 +16,7 @@
 #include "exec/executors.h"
 #include "graph/compile.h"
 #include "graph/memory_plan.h"
+#include "graph/run_params.h"
 #include "host/admission.h"
 #include "host/stage_cache.h"
 #include "morph/log.h"
@@ -25,10 +26,12 @@ namespace {
 
 using LoadProgress = std::function<void(double, std::string_view)>;
 
-/// Nodes with equal keys are one stage object: runs of one plan, and of plans that agree, batch together.
+/// Nodes with equal keys are one stage object: runs of one plan, and of plans that agree, batch together. Parameters of
+/// runs are no part of it.
 std::string stage_key(const PlanNode& node, int n_threads) {
   std::string key = fmt::format("{}|{}|{}", node.spec->name, node.device, n_threads);
-  for (const auto& [name, value] : node.params.values()) key += "|" + name + "=" + to_string(value);
+  const Params loading = of_scope(*node.spec, node.params, ParamScope::load);
+  for (const auto& [name, value] : loading.values()) key += "|" + name + "=" + to_string(value);
   for (const auto* side : {&node.inputs, &node.outputs}) {
     key += "|>";
     for (const std::optional<Format>& format : *side) key += "|" + (format ? to_string(*format) : "-");
@@ -121,8 +124,9 @@ struct Engine::Impl {
     for (const std::optional<Format>& format : node.inputs) inputs.push_back(format ? &*format : nullptr);
     for (const std::optional<Format>& format : node.outputs) outputs.push_back(format ? &*format : nullptr);
     const std::string where = plan.name + "/" + node.name;
+    const Params params = of_scope(*node.spec, node.params, ParamScope::load);
     const CreateContext context{
-        node.params,  inputs, outputs,
+        params,       inputs, outputs,
         noting(used), models, node.device,
         n_threads,    where,  [&](double fraction, std::string_view what) { meter.set(index, fraction, what); }};
     std::shared_ptr<const Stage> stage;
@@ -146,6 +150,7 @@ struct Engine::Impl {
     if (plan == nullptr)
       throw Error(ErrorCode::pipeline, "engine", "expected a plan, found none: did compile() find errors?");
     cache->prune();
+    if (Stages stages = cache->stages_of(*plan); !stages.empty()) return stages;  // waits for no other plan's loading
     const std::lock_guard<std::mutex> one_load(load_mutex);
     if (Stages stages = cache->stages_of(*plan); !stages.empty()) return stages;
     // Nodes that are the same stage load once: the first makes it, the others find it afterwards.

@@ -62,6 +62,14 @@ std::shared_ptr<const Model> ModelStore::get(const std::string& key, const Loade
   }
 }
 
+void ModelStore::clash(const std::string& key, const std::type_info& asked, const std::type_info& held) {
+  throw Error(
+      ErrorCode::internal, key,
+      fmt::format("two stages load different things under this key: expected {}, found {}; the key must name the "
+                  "family",
+                  asked.name(), held.name()));
+}
+
 void ModelStore::forget(const std::filesystem::path& path) {
   std::error_code error;
   const std::string given = path.lexically_normal().string(),

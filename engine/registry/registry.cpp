@@ -54,6 +54,10 @@ void Registry::add_payload(std::string type_name, PayloadDecoder decoder) {
   add_once(payloads_, "payload", std::move(type_name), std::move(decoder));
 }
 
+void Registry::add_payload_check(std::string format_type, PayloadCheck check) {
+  add_once(payload_checks_, "payload check", std::move(format_type), std::move(check));
+}
+
 void Registry::add_devices(DeviceProvider provider) { device_providers_.push_back(std::move(provider)); }
 
 void Registry::add_guard(std::string type_name, GuardFunction guard) {
@@ -80,6 +84,11 @@ const PayloadDecoder* Registry::find_payload(std::string_view type_name) const {
 const GuardFunction* Registry::find_guard(std::string_view type_name) const {
   const auto found = guards_.find(type_name);
   return found == guards_.end() ? nullptr : &found->second;
+}
+
+const PayloadCheck* Registry::find_payload_check(std::string_view format_type) const {
+  const auto found = payload_checks_.find(format_type);
+  return found == payload_checks_.end() ? nullptr : &found->second;
 }
 
 std::vector<DeviceInfo> Registry::devices() const {

@@ -8,6 +8,8 @@
 #include <mutex>
 #include <utility>
 
+#include "graph/run_params.h"
+
 namespace morph::testing {
 
 namespace {
@@ -54,7 +56,9 @@ class HarnessIo final : public StageIo {
   double fraction = 0.0;
   StreamTime time{0};
   std::uint64_t run_seed = 0, epoch = 0;
-  bool stopped = false;
+  bool stopped = false, yields = false;
+  FinishReason finish = FinishReason::none;
+  std::vector<LossReport> losses;
   std::optional<std::uint64_t> pushed_flush;
   std::shared_ptr<WakeSignal> signal = std::make_shared<WakeSignal>();
 
@@ -103,6 +107,11 @@ class HarnessIo final : public StageIo {
     return event;
   }
   bool cancelled() const override { return stopped; }
+  bool should_yield() const override { return yields; }
+  void finished(FinishReason reason) override { finish = reason; }
+  void lost(Loss loss, std::string_view what, std::uint64_t count) override {
+    losses.push_back({"", loss, std::string(what), count});
+  }
   std::function<void()> waker() override {
     return [signal = signal] { signal->wake(); };
   }
@@ -159,6 +168,7 @@ struct StageHarness::Impl {
   std::vector<Format> output_formats;
   HarnessIo io;
   bool done = false;
+  OpenContext opening;
 
   Impl(const StageSpec& the_spec, const HarnessOptions& options) : spec(the_spec) {
     const auto open = [&](const std::string& name) {
@@ -167,6 +177,11 @@ struct StageHarness::Impl {
     for (const PortSpec& port : spec.inputs) io.inputs.emplace_back().connected = !open(port.name);
     for (const PortSpec& port : spec.outputs) io.outputs.emplace_back().connected = !open(port.name);
     io.run_seed = options.seed;
+    opening.seed = options.seed;
+    opening.where = "harness/" + spec.name;
+    opening.stage = "harness";
+    opening.strict = options.strict;
+    opening.attachments = options.attachments;
   }
 
   void create(const Params& given, const HarnessOptions& options) {
@@ -188,7 +203,9 @@ struct StageHarness::Impl {
     output_formats = resolved_outputs(spec, ResolveContext{params, in_pointers, find_model, options.device});
     for (std::size_t i = 0; i < output_formats.size(); ++i)
       out_pointers.push_back(io.outputs[i].connected ? &output_formats[i] : nullptr);
-    const CreateContext context{params,
+    opening.params = params;
+    const Params loading = of_scope(spec, params, ParamScope::load);
+    const CreateContext context{loading,
                                 in_pointers,
                                 out_pointers,
                                 find_model,
@@ -205,14 +222,15 @@ struct StageHarness::Impl {
 StageHarness::StageHarness(const StageSpec& spec, const Params& params, const HarnessOptions& options)
     : impl_(std::make_unique<Impl>(spec, options)) {
   impl_->create(params, options);
-  impl_->state = impl_->stage->open(OpenContext{options.seed, "harness/" + spec.name});
+  impl_->state = impl_->stage->open(impl_->opening);
 }
 
 StageHarness::StageHarness(std::shared_ptr<const Stage> stage, const StageSpec& spec, const HarnessOptions& options)
     : impl_(std::make_unique<Impl>(spec, options)) {
+  impl_->opening.params = with_defaults(spec, options.params);
   impl_->output_formats.resize(spec.outputs.size());
   impl_->stage = std::move(stage);
-  impl_->state = impl_->stage->open(OpenContext{options.seed, "harness/" + spec.name});
+  impl_->state = impl_->stage->open(impl_->opening);
 }
 
 StageHarness::~StageHarness() = default;
@@ -239,6 +257,9 @@ void StageHarness::flush(std::uint64_t epoch) {
 
 void StageHarness::control(ControlEvent event) { impl_->io.control_in.push_back(std::move(event)); }
 void StageHarness::cancel() { impl_->io.stopped = true; }
+void StageHarness::set_yield(bool yields) { impl_->io.yields = yields; }
+FinishReason StageHarness::finish() const { return impl_->io.finish; }
+const std::vector<LossReport>& StageHarness::losses() const { return impl_->io.losses; }
 void StageHarness::set_clock(StreamTime time) { impl_->io.time = time; }
 
 void StageHarness::set_space(const std::string& output, std::size_t packets) {
@@ -247,8 +268,9 @@ void StageHarness::set_space(const std::string& output, std::size_t packets) {
 
 StepStatus StageHarness::step() {
   if (impl_->done) return StepStatus::done;
-  StepItem item{impl_->state.get(), &impl_->io, StepStatus::need_input};
+  StepItem item{impl_->state.get(), &impl_->io};
   impl_->stage->step(std::span(&item, 1));
+  if (item.error) throw Error(*item.error);
   if (impl_->io.pushed_flush) {
     const std::uint64_t epoch = *impl_->io.pushed_flush;
     impl_->io.pushed_flush.reset();

@@ -29,7 +29,10 @@ struct HarnessOptions {
   std::vector<std::filesystem::path> model_roots;  ///< empty: ModelLocator's default
   std::string device = "cpu";
   int n_threads = 1;
+  Params params{};  ///< of the run, for a stage that was made by hand
   std::uint64_t seed = 0;
+  bool strict = false;
+  Attachments attachments{};
 };
 
 /// `params` over the defaults of `spec`. Throws Error{config} for a name the spec does not have.
@@ -56,6 +59,7 @@ class StageHarness {
   void flush(std::uint64_t epoch);
   void control(ControlEvent event);
   void cancel();
+  void set_yield(bool yields);  ///< what StageIo::should_yield answers from now on
   void set_clock(StreamTime time);
   /// Room left at an output (default: practically endless); shrinks as the stage pushes, grows again by take().
   void set_space(const std::string& output, std::size_t packets);
@@ -80,6 +84,8 @@ class StageHarness {
   std::vector<ControlEvent> take_controls();              ///< what the stage sent upstream
   double metric(const std::string& name) const;           ///< sum; 0 when never reported
   double progress() const;                                ///< last fraction reported
+  FinishReason finish() const;                            ///< what the stage said last
+  const std::vector<LossReport>& losses() const;          ///< as it said them
   /// The first format of this output as resolved when created.
   const Format& output_format(const std::string& output) const;
   StageState& state();

@@ -46,6 +46,7 @@ void guard_image(const Payload& payload, GuardReport& report) {
   const auto* value = dynamic_cast<const Image*>(&payload);
   if (value == nullptr) return;
   report.unit_ends = true;
+  report.zero_is_fault = true;  // a black picture is what a decoder gives that failed
   if (value->pixels.empty()) return;
   const auto [low, high] = std::minmax_element(value->pixels.begin(), value->pixels.end());
   report.add(*low);

@@ -136,6 +136,9 @@ Outcome execute_or_throw(Engine& engine, const Pipeline& pipeline, CompileOption
   progress.clear();
   for (const auto& [stage, metrics] : run->metrics())
     for (const std::string& note : metrics.notes) fmt::print(stderr, "warning: {}: {}\n", stage, note);
+  for (const LossReport& loss : run->result().losses)
+    fmt::print(stderr, "warning: {}: {} {}{} {}\n", loss.stage, loss.count, loss.what, loss.count == 1 ? "" : "s",
+               to_string(loss.loss));
   if (options.metrics) print_metrics(*run);
   for (const std::string& file : files) {
     keep_provenance(file, record);

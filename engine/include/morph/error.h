@@ -58,6 +58,10 @@ struct Diagnostic {
   ErrorCode code = ErrorCode::pipeline;
   std::string where;
   std::string message;
+  // What `where` names, as fields for programs; empty when it is not about one.
+  std::string stage{};      ///< node's name in the flattened graph: "hear", "outer/inner"
+  std::string port{};       ///< of that stage
+  std::string parameter{};  ///< of that stage, or of the pipeline when `stage` is empty
 };
 
 }  // namespace morph

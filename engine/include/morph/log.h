@@ -13,7 +13,8 @@ enum class LogLevel : unsigned char { trace, debug, info, warning, error, off };
 void set_log_level(LogLevel level);
 LogLevel log_level();
 
-/// Replaces the sink. Called from any thread, one line at a time, without a trailing newline.
+/// Replaces the sink. Called from any thread, also from several at once and with no lock of ours held, so that it may
+/// log, or wait for something that logs. Without a trailing newline.
 void set_log_sink(std::function<void(LogLevel, std::string_view)> sink);
 
 /// Writes one line. `component` is a short path such as "exec/scheduler".

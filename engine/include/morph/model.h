@@ -8,7 +8,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
-#include <typeindex>
+#include <typeinfo>
 #include <vector>
 
 namespace morph {
@@ -32,12 +32,19 @@ class ModelStore {
   /// it.
   void forget(const std::filesystem::path& path);
 
+  /// get() for one type of model. Throws Error{internal} when the key already belongs to another type.
   template <class M>
   std::shared_ptr<const M> get_as(const std::string& key, const std::function<std::shared_ptr<const M>()>& load) {
-    return std::dynamic_pointer_cast<const M>(get(key, [&]() -> std::shared_ptr<const Model> { return load(); }));
+    const std::shared_ptr<const Model> model = get(key, [&]() -> std::shared_ptr<const Model> { return load(); });
+    auto typed = std::dynamic_pointer_cast<const M>(model);
+    if (!typed) clash(key, typeid(M), typeid(*model));
+    return typed;
   }
 
  private:
+  /// Throws Error{internal} that names the key and both types.
+  [[noreturn]] static void clash(const std::string& key, const std::type_info& asked, const std::type_info& held);
+
   std::mutex mutex_;
   std::map<std::string, std::weak_ptr<const Model>> loaded_;
   std::map<std::string, std::shared_future<std::shared_ptr<const Model>>> loading_;

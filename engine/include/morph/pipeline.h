@@ -142,6 +142,13 @@ struct PlanLink {
   std::size_t queue = 8;
   QueuePolicy policy = QueuePolicy::block;
   bool delay = false;
+  /// Most bytes of payloads that wait on it; a packet that is larger than all of it travels alone.
+  std::uint64_t bytes = std::uint64_t{64} << 20;
+};
+
+/// A parameter of a stage of the plan, by the node's name.
+struct ParamTarget {
+  std::string node, param;
 };
 
 struct MemoryPlan {
@@ -161,6 +168,8 @@ struct Plan {
   std::vector<PlanNode> nodes;
   std::vector<PlanLink> links;
   std::vector<std::string> culled;  ///< stages nobody reads
+  /// What each of the pipeline's own parameters sets, nested ones resolved (RunOptions::params).
+  std::map<std::string, std::vector<ParamTarget>> params;
   MemoryPlan memory;
   int n_threads = 1;              ///< what a heavy step may use
   std::vector<Diagnostic> notes;  ///< warnings and notes of the compilation

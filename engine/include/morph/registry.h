@@ -41,6 +41,8 @@ struct FamilySpec {
 };
 
 using PayloadDecoder = std::function<std::shared_ptr<const Payload>(std::span<const std::byte>)>;
+/// Why a payload (null: none) is not what a link of this format carries; empty: it is.
+using PayloadCheck = std::function<std::string(const Payload* payload, const Format& format)>;
 using DeviceProvider = std::function<std::vector<DeviceInfo>()>;
 
 class Registry {
@@ -49,6 +51,8 @@ class Registry {
   void add_stage(StageSpec spec);
   void add_family(FamilySpec family);
   void add_payload(std::string type_name, PayloadDecoder decoder);
+  /// How packets that an application feeds into an input of this format type are checked.
+  void add_payload_check(std::string format_type, PayloadCheck check);
   void add_devices(DeviceProvider provider);
   /// How payloads of this type are judged at stage edges (guard.h).
   void add_guard(std::string type_name, GuardFunction guard);
@@ -69,6 +73,7 @@ class Registry {
   const FamilySpec* find_family(std::string_view name) const;
   const PayloadDecoder* find_payload(std::string_view type_name) const;
   const GuardFunction* find_guard(std::string_view type_name) const;
+  const PayloadCheck* find_payload_check(std::string_view format_type) const;
   const std::map<std::string, StageSpec, std::less<>>& stages() const { return stages_; }
   const std::map<std::string, FamilySpec, std::less<>>& families() const { return families_; }
   std::vector<DeviceInfo> devices() const;  ///< asks every provider; "cpu" is always first
@@ -81,6 +86,7 @@ class Registry {
   std::map<std::string, FamilySpec, std::less<>> families_;
   std::map<std::string, PayloadDecoder, std::less<>> payloads_;
   std::map<std::string, GuardFunction, std::less<>> guards_;
+  std::map<std::string, PayloadCheck, std::less<>> payload_checks_;
   std::vector<DeviceProvider> device_providers_;
   std::vector<Sniffer> sniffers_;
   std::map<std::type_index, std::shared_ptr<void>> parts_;

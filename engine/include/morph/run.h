@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -16,13 +17,17 @@
 
 namespace morph {
 
-/// Deadline class. Ready steps of a higher class always go first; within a class, nearest to the sinks first.
-enum class Priority : std::uint8_t { background, normal, interactive, realtime };
-
 struct RunOptions {
   std::uint64_t seed = 0;
   Priority priority = Priority::normal;
-  bool strict = false;          ///< results do not depend on batch mates (see DESIGN, determinism)
+  /// Time from start() by which it should be over; 0: none. Within a priority the earliest goes first.
+  StreamTime deadline{0};
+  bool strict = false;  ///< results depend neither on batch mates nor on when packets arrive; slower
+  /// Run parameters of this run, by the pipeline's names or as "stage.param". Over what the plan was compiled with;
+  /// typed and range-checked by the stages' specs before anything starts.
+  std::map<std::string, Value> params;
+  /// What stages may take up and leave changed; see attachment.h.
+  Attachments attachments;
   std::filesystem::path trace;  ///< Chrome/Perfetto trace written at the end; empty = none
   /// Called from engine threads when a stage reports progress; must be quick. What it throws fails the run once the
   /// step under way has ended, with where = "pipeline/stage/progress"; it is not called again.
@@ -37,7 +42,17 @@ struct StageMetrics {
   std::vector<std::string> notes;        ///< "port audio: 7.1% of the samples are clipped"
 };
 
-enum class RunState : std::uint8_t { idle, running, paused, finished, failed, cancelled };
+enum class FeedStatus : std::uint8_t {
+  accepted,
+  full,    ///< the queue stayed full until the time was over; the packet is still the caller's
+  closed,  ///< the run takes no more of this input
+};
+
+/// A packet and the output that it came from.
+struct OutputPacket {
+  std::string output;
+  Packet packet;
+};
 
 /// Handle of a run; destroying it cancels the run and waits for it. Methods may be called from any thread.
 class Run {
@@ -45,13 +60,24 @@ class Run {
   virtual ~Run() = default;
   virtual void start() = 0;
   /// Sends into an unbound pipeline input; blocks while its queue is full; false when the run no longer takes input.
+  /// Throws Error{config} for an unknown input, Error{format} for a payload that is not what the input was compiled
+  /// for.
   virtual bool feed(const std::string& input, Packet packet) = 0;
+  /// The same, for at most `timeout` (0: only if there is room now); `packet` is taken only when accepted.
+  virtual FeedStatus feed_for(const std::string& input, Packet& packet, std::chrono::milliseconds timeout) = 0;
   virtual void end_input(const std::string& input) = 0;
   /// Next packet of an unbound pipeline output, in order, including revise and flush; the last one is end, error or
   /// cancel. Nothing when `timeout` passed.
   virtual std::optional<Packet> read(const std::string& output, std::chrono::milliseconds timeout) = 0;
+  /// Next packet of whichever of these outputs has one (all unbound ones when `outputs` is empty), fairly in turn. How
+  /// an output ends is told once; nothing when `timeout` passed or all have ended.
+  virtual std::optional<OutputPacket> read_any(std::chrono::milliseconds timeout,
+                                               std::span<const std::string> outputs = {}) = 0;
   /// Sends a control event from the reader of an output to every stage upstream of it ("played_to", "interrupted").
   virtual void send_control(const std::string& output, ControlEvent event) = 0;
+  /// Changes run parameters between two steps, named as in RunOptions::params. Throws Error{config}, and changes none,
+  /// for one that is unknown, out of range or not changeable.
+  virtual void set_params(const std::map<std::string, Value>& params) = 0;
   virtual void cancel() = 0;  ///< takes effect within one stage step; returns at once
   virtual void pause() = 0;   ///< returns when no step of this run is running
   virtual void resume() = 0;
@@ -61,6 +87,8 @@ class Run {
   /// Waits for the end. Rethrows the error the run failed with; Error{cancelled} when it was cancelled.
   virtual void wait() = 0;
   virtual RunState state() const = 0;
+  /// How it ended; what is known so far while it runs.
+  virtual RunResult result() const = 0;
   virtual double progress() const = 0;  ///< 0..1, the least advanced stage that reports
   virtual std::map<std::string, StageMetrics> metrics() const = 0;
 };

@@ -1,9 +1,6 @@
 // Stage: the unit of a pipeline. A StageSpec declares it once (ports, formats, parameters, costs); checking,
 // planning, command help, studio forms, Python docs and generic tests are all drawn from the spec.
-//
-// A Stage is const and shared by all runs; each run opens a StageState. step() advances a set of states (possibly of
-// different runs) that share a batch key. It sees ports only through StageIo and never touches threads or queues:
-// when, where and how many are the scheduler's business. Readiness is a return value, as in ClickHouse's IProcessor.
+// How a stage runs is in step.h.
 #pragma once
 
 #include <cstdint>
@@ -18,6 +15,7 @@
 
 #include "morph/format.h"
 #include "morph/packet.h"
+#include "morph/step.h"
 #include "morph/value.h"
 
 namespace morph {
@@ -36,6 +34,10 @@ struct PortSpec {
 
 enum class ParamType : std::uint8_t { boolean, integer, number, string, path, list };
 
+/// What a parameter belongs to. `load`: it tells loaded stages apart (model, precision, number of cache positions) and
+/// reaches create(). `run`: it reaches open(); runs that differ in it share the stage, its weights and its batches.
+enum class ParamScope : std::uint8_t { load, run };
+
 struct ParamSpec {
   std::string name;
   ParamType type = ParamType::string;
@@ -44,6 +46,9 @@ struct ParamSpec {
   std::optional<double> min{}, max{};
   std::vector<std::string> choices{};
   bool required = false;
+  ParamScope scope = ParamScope::load;
+  /// Run parameters only: Run::set_params may change it between two steps; the stage gets kParamsChanged.
+  bool changeable = false;
 };
 
 /// Text as a parameter's value: "true", "16000", "0.5", "a,b" (a list). Throws Error{config} that says what was
@@ -91,11 +96,9 @@ struct ResolveContext {
   int n_threads = 1;  ///< threads a heavy step may use: part of what tells loaded models apart
 };
 
-class Stage;
-
 /// What a stage may use while it is created (weights are loaded here, before the run starts).
 struct CreateContext {
-  const Params& params;
+  const Params& params;  ///< those of scope `load`, complete; the others differ from run to run
   std::span<const Format* const> inputs;
   std::span<const Format* const> outputs;  ///< null for an output nobody reads
   std::function<std::filesystem::path(const std::string& model)> find_model;
@@ -138,107 +141,6 @@ struct StageSpec {
 
   int input_index(std::string_view port) const;   ///< -1 when there is none
   int output_index(std::string_view port) const;  ///< -1 when there is none
-};
-
-// ------------------------------------------------------------------------------------------------ execution
-
-enum class StepStatus : std::uint8_t {
-  need_input,   ///< nothing to do until an input port has more (or ends)
-  output_full,  ///< nothing to do until an output port has room
-  ready,        ///< did something, call again
-  waiting,      ///< waits for something outside the pipeline; StageIo::waker() wakes it
-  done,         ///< finished: all outputs end
-};
-
-/// A message on the control channel, which runs against the links: "interrupted", "played_to", ...
-struct ControlEvent {
-  std::string name;
-  std::uint64_t epoch = 0;
-  StreamTime time{0};
-  Params values;
-};
-
-/// A stage's view of its ports during one step. Only valid inside step(); not thread-safe (one step, one thread).
-/// Ports are indices into StageSpec::inputs / outputs.
-class StageIo {
- public:
-  virtual ~StageIo() = default;
-
-  // Inputs. End-of-stream is not a packet here: ended() says the port has delivered all it ever will.
-  // An upstream error or cancel never reaches step(): the scheduler ends the run.
-  virtual bool connected_input(int port) const = 0;
-  virtual std::size_t available(int port) const = 0;  ///< packets that take() can return (data, revise)
-  virtual const Packet& peek(int port, std::size_t index = 0) const = 0;
-  virtual Packet take(int port) = 0;
-  virtual bool ended(int port) const = 0;  ///< no packet left and none will come (true for unconnected)
-
-  // Outputs. push() beyond space() is allowed for the packets of one step (the queue grows, then blocks).
-  virtual bool connected_output(int port) const = 0;
-  virtual std::size_t space(int port) const = 0;
-  /// Sends a packet and returns its sequence number. kind may be data, revise or flush. A data packet's epoch is
-  /// set to the state's current epoch unless it is already larger.
-  virtual std::uint64_t push(int port, Packet packet) = 0;
-
-  // Control channel: to every stage upstream of this one that asks next_control().
-  virtual void send_control(ControlEvent event) = 0;
-  virtual std::optional<ControlEvent> next_control() = 0;
-
-  // Run services.
-  virtual bool cancelled() const = 0;         ///< long steps ask between parts
-  virtual std::function<void()> waker() = 0;  ///< callable from any thread, also after the run ended
-  virtual StreamTime clock() const = 0;       ///< time since the run started (a test may fake it); for live pacing only
-  virtual std::uint64_t seed() const = 0;     ///< seed of this run for this stage
-  virtual void progress(double fraction, std::string_view what) = 0;
-  virtual void metric(std::string_view name, double value) = 0;  ///< counters and timings; summed per stage
-};
-
-/// What a run of a stage remembers between steps.
-class StageState {
- public:
-  virtual ~StageState() = default;
-  /// A flush reached an input (or this stage pushed one): drop unfinished work of epochs below `epoch`. Flush packets
-  /// never show up in take(): when a stage pushes one, the scheduler at once drops older packets queued on every link
-  /// that its port leads to, over any number of stages, and calls this between two steps of each of those stages (right
-  /// before a step). What a step that is running meanwhile still sends of older epochs is dropped too. Links that the
-  /// port does not lead to (another source's) keep their packets.
-  virtual void flush(std::uint64_t /*epoch*/) {}
-  /// For checkpointable stages.
-  virtual std::vector<std::byte> save() const { return {}; }
-  virtual void restore(std::span<const std::byte> /*saved*/) {}
-};
-
-struct OpenContext {
-  std::uint64_t seed = 0;
-  std::string where;  ///< "pipeline/stage", for errors
-};
-
-/// One state of a step's set; step() sets `status`.
-struct StepItem {
-  StageState* state = nullptr;
-  StageIo* io = nullptr;
-  StepStatus status = StepStatus::need_input;
-};
-
-/// Immutable, shared by every run that uses the same stage with the same parameters. Thread-safe.
-class Stage {
- public:
-  virtual ~Stage() = default;
-  virtual std::unique_ptr<StageState> open(const OpenContext& context) const = 0;
-  /// States whose keys are equal may be stepped together.
-  virtual std::uint64_t batch_key(const StageState&) const { return 0; }
-  /// Advances each item by a bounded amount of work. Throws Error when the run(s) cannot go on; a stage that can
-  /// tell which item failed sets nothing and throws only for that batch of one (the scheduler retries singly).
-  virtual void step(std::span<StepItem> batch) const = 0;
-};
-
-/// A stage whose states are stepped one by one; State derives from StageState.
-template <class State>
-class SimpleStage : public Stage {
- public:
-  void step(std::span<StepItem> batch) const final {
-    for (StepItem& item : batch) item.status = step_one(static_cast<State&>(*item.state), *item.io);
-  }
-  virtual StepStatus step_one(State& state, StageIo& io) const = 0;
 };
 
 }  // namespace morph

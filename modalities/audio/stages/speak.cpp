@@ -45,6 +45,11 @@ std::vector<ParamSpec> speak_params() {
                     .help = "pause between sentences; half of it between clauses",
                     .min = 0.0,
                     .max = 5000.0});
+  for (ParamSpec& param : params) {
+    if (param.name == "voice") continue;
+    param.scope = ParamScope::run;
+    param.changeable = true;
+  }
   return params;
 }
 
@@ -84,7 +89,7 @@ void register_speak(Registry& registry) {
     std::shared_ptr<const Voice> voice =
         family.load(info, VoiceLoad{context.models, context.device, context.n_threads});
     context.progress(0.8, "voice (warming up)");
-    std::shared_ptr<const Stage> stage = make_speak_stage(std::move(voice), context.params);
+    std::shared_ptr<const Stage> stage = make_speak_stage(std::move(voice));
     context.progress(1.0, "voice");
     return stage;
   };

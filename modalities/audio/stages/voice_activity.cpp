@@ -40,6 +40,18 @@ StreamTime time_of(std::int64_t n_samples) { return StreamTime(n_samples * (1000
 struct ActivityState final : StageState {
   ActivityState(std::unique_ptr<OnnxSession> model, const TurnRules& rules)
       : session(std::move(model)), detector(rules) {
+    forget();
+  }
+  /// What was being said is no part of what comes: a turn that was open is dropped, not ended. Pauses and the stream's
+  /// time go on counting.
+  void flush(std::uint64_t /*epoch*/) override {
+    n_samples += static_cast<std::int64_t>(unread.size());
+    unread.clear();
+    before.clear();
+    detector.forget_turn();
+    forget();
+  }
+  void forget() {
     inputs["input"] = OnnxTensor::zeros(OnnxType::f32, {1, kContext + kWindow});
     inputs["state"] = OnnxTensor::zeros(OnnxType::f32, {2, 1, 128});
   }

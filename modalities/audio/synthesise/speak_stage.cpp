@@ -52,7 +52,9 @@ struct Spoken {
 };
 
 struct SpeakState final : StageState {
-  explicit SpeakState(std::string_view language) : normalise(language) {}
+  SpeakState(std::string_view language, const Params& all) : given(all), params(all), normalise(language) {}
+  Params given;
+  SpeakParams params;
   text::SpeechNormaliser normalise;
   std::deque<Pending> waiting;
   std::deque<Spoken> chunks;                                 ///< made, not yet sent
@@ -125,20 +127,21 @@ double pause_share(const std::string& text) {
 
 class SpeakStage final : public SimpleStage<SpeakState> {
  public:
-  SpeakStage(std::shared_ptr<const Voice> voice, const Params& params) : voice_(std::move(voice)), params_(params) {
-    speaker_index(voice_->info(), params_.options.speaker, 0);
-  }
+  explicit SpeakStage(std::shared_ptr<const Voice> voice) : voice_(std::move(voice)) {}
 
   void warm_up() const {
     VoiceTokens tokens = voice_->tokens(ipa_of("Hello there."));
-    if (tokens.n_spoken > 0) voice_->speak(tokens, params_.options);
+    if (tokens.n_spoken > 0) voice_->speak(tokens, {});
   }
 
-  std::unique_ptr<StageState> open(const OpenContext&) const override {
-    return std::make_unique<SpeakState>(voice_->info().language);
+  std::unique_ptr<StageState> open(const OpenContext& context) const override {
+    auto state = std::make_unique<SpeakState>(voice_->info().language, context.params);
+    speaker_index(voice_->info(), state->params.options.speaker, 0);
+    return state;
   }
 
   StepStatus step_one(SpeakState& state, StageIo& io) const override {
+    take_params(state, io);
     while (!state.chunks.empty()) {
       if (io.space(0) == 0) return StepStatus::output_full;
       state.send_first(io);
@@ -161,6 +164,17 @@ class SpeakStage final : public SimpleStage<SpeakState> {
   }
 
  private:
+  /// What Run::set_params changed counts from the next utterance on.
+  void take_params(SpeakState& state, StageIo& io) const {
+    while (const std::optional<ControlEvent> event = io.next_control()) {
+      if (event->name != kParamsChanged) continue;
+      for (const auto& [name, value] : event->values.values()) state.given.set(name, value);
+      const SpeakParams changed(state.given);
+      speaker_index(voice_->info(), changed.options.speaker, 0);
+      state.params = changed;
+    }
+  }
+
   std::string ipa_of(const std::string& text) const {
     const std::string& voice = voice_->info().espeak_voice;
     return voice.empty() ? text : sentence_ipa(espeak_, text, voice);
@@ -206,18 +220,19 @@ class SpeakStage final : public SimpleStage<SpeakState> {
     state.waiting.back().last_of_answer = text.last_of_answer;
   }
 
-  std::vector<float> synthesise(const Pending& pending, StageIo& io) const {
+  std::vector<float> synthesise(const Pending& pending, const SpeakParams& params, StageIo& io) const {
     if (pending.nothing) return {};
     const std::string& text = pending.utterance.text;
     const VoiceInfo& info = voice_->info();
     const VoiceTokens tokens = voice_->tokens(ipa_of(text));
     if (tokens.n_skipped > 0) io.metric("phonemes_skipped", static_cast<double>(tokens.n_skipped));
+    io.lost(Loss::skipped, "phoneme", tokens.n_skipped);
     if (tokens.n_spoken == 0) {
       io.metric("utterances_without_speech", 1);
       return {};
     }
-    SpeakOptions options = params_.options;
-    options.seed = noise_seed(tokens.ids, io.seed(), params_.seed);
+    SpeakOptions options = params.options;
+    options.seed = noise_seed(tokens.ids, io.seed(), params.seed);
     std::vector<float> samples = voice_->speak(tokens, options);
     for (float sample : samples)
       if (!std::isfinite(sample))
@@ -231,15 +246,15 @@ class SpeakStage final : public SimpleStage<SpeakState> {
   }
 
   void speak(const Pending& pending, SpeakState& state, StageIo& io) const {
-    const std::vector<float> samples = synthesise(pending, io);
+    const std::vector<float> samples = synthesise(pending, state.params, io);
     const int rate_hz = voice_->info().rate_hz;
     std::size_t n_pause = 0;
     if (!samples.empty() && state.pause_epoch == pending.epoch)
       n_pause = static_cast<std::size_t>(state.pause_ms * rate_hz / 1000.0);
     if (!samples.empty()) {
-      state.pause_ms = params_.pause_ms * pause_share(pending.utterance.text);
+      state.pause_ms = state.params.pause_ms * pause_share(pending.utterance.text);
       state.pause_epoch = pending.epoch;
-      if (pending.last_of_answer) state.pause_ms = params_.pause_ms;
+      if (pending.last_of_answer) state.pause_ms = state.params.pause_ms;
     }
     if (samples.empty() && !pending.last_of_answer) return;
     const std::size_t n_frames = n_pause + samples.size();
@@ -272,14 +287,13 @@ class SpeakStage final : public SimpleStage<SpeakState> {
   }
 
   std::shared_ptr<const Voice> voice_;
-  SpeakParams params_;
   EspeakProgram espeak_;
 };
 
 }  // namespace
 
-std::shared_ptr<const Stage> make_speak_stage(std::shared_ptr<const Voice> voice, const Params& params) {
-  auto stage = std::make_shared<SpeakStage>(std::move(voice), params);
+std::shared_ptr<const Stage> make_speak_stage(std::shared_ptr<const Voice> voice) {
+  auto stage = std::make_shared<SpeakStage>(std::move(voice));
   stage->warm_up();
   return stage;
 }

@@ -13,8 +13,9 @@
 
 namespace morph::audio {
 
-/// `params` as declared in stages/speak.cpp. Speaks a few words first, so that the first real utterance does not pay
-/// for kernels and buffers being prepared. Throws Error{config} for an unknown speaker or when espeak-ng is missing.
-std::shared_ptr<const Stage> make_speak_stage(std::shared_ptr<const Voice> voice, const Params& params);
+/// Speaks a few words first, so that the first real utterance does not pay for kernels and buffers being prepared.
+/// Throws Error{config} when espeak-ng is missing. Its states take the run parameters declared in stages/speak.cpp, and
+/// throw Error{config} for an unknown speaker.
+std::shared_ptr<const Stage> make_speak_stage(std::shared_ptr<const Voice> voice);
 
 }  // namespace morph::audio

@@ -86,6 +86,12 @@ TurnDetector::Decision TurnDetector::end_turn(bool speech) {
   return {speech, true, TurnMarker::end, pause_index_};
 }
 
+void TurnDetector::forget_turn() {
+  turn_ = paused_ = last_speech_ = false;
+  candidate_windows_ = candidate_speech_ = candidate_gap_ = 0;
+  silent_ = resumed_ = turn_windows_ = 0;
+}
+
 std::optional<TurnDetector::Decision> TurnDetector::finish() {
   if (!turn_) return std::nullopt;
   return end_turn(false);

@@ -8,11 +8,25 @@
 
 namespace morph {
 
-Conversation::Conversation(std::shared_ptr<const Trunk> trunk, std::shared_ptr<TrunkSession> session, Options options)
-    : trunk_(std::move(trunk)),
-      session_(std::move(session)),
-      sequence_(session_->open()),
-      options_(std::move(options)) {}
+Conversation::Conversation(std::shared_ptr<const Trunk> trunk, std::shared_ptr<TrunkSession> session, Options options) {
+  bind(std::move(trunk), std::move(session), std::move(options));
+}
+
+void Conversation::bind(std::shared_ptr<const Trunk> trunk, std::shared_ptr<TrunkSession> session, Options options) {
+  if (sequence_ == nullptr || session_ != session || options_.strict != options.strict) {
+    std::unique_ptr<Sequence> fresh = session->open(options.strict);  // may throw: then all is as before
+    sequence_ = std::move(fresh);
+    session_ = std::move(session);
+  }
+  trunk_ = std::move(trunk);
+  options_ = std::move(options);
+}
+
+void Conversation::set_options(Options options) {
+  if (options.strict != options_.strict)
+    throw Error(ErrorCode::config, "strict", "a conversation that has begun cannot change it; begin another");
+  options_ = std::move(options);
+}
 
 void Conversation::add(ChatMessage message) {
   if (!messages_.empty() && message.role == "user" && messages_.back().role == "user")
@@ -56,6 +70,7 @@ std::vector<Token> Conversation::prompt(const std::string& user) {
     const auto n_ctx = static_cast<std::size_t>(session_->options().n_ctx);
     const auto reserve = static_cast<std::size_t>(std::max(options_.reserve, 1));
     if (tokens.size() + reserve <= n_ctx) {
+      n_dropped_ += messages_.size() - kept.size();
       messages_ = std::move(kept);
       return tokens;
     }

@@ -93,7 +93,6 @@ void LlamaSession::decode(std::span<DecodeItem> items) {
   OnFailure undo([&] {
     for (const Cursor& cursor : cursors) roll_back_locked(cursor.slot, cursor.size_before);
   });
-  const bool alone = options_.strict || uses_callback();
   const auto most = static_cast<std::size_t>(options_.n_batch);
   for (;;) {
     std::vector<Part> parts;
@@ -101,7 +100,7 @@ void LlamaSession::decode(std::span<DecodeItem> items) {
     for (std::size_t i = 0; i < items.size(); ++i) {
       Cursor& cursor = cursors[i];
       if (cursor.at == cursor.length || n_total == most) continue;
-      const bool separate = alone || !items[i].embeddings.empty();
+      const bool separate = uses_callback() || is_strict(cursor.slot) || !items[i].embeddings.empty();
       if (separate && !parts.empty()) continue;
       std::size_t n = std::min(cursor.length - cursor.at, most - n_total);
       if (items[i].outputs == DecodeItem::Outputs::all)

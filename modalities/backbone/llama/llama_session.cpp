@@ -58,8 +58,9 @@ LlamaSession::LlamaSession(std::shared_ptr<const LlamaTrunk> trunk, const Sessio
   check(options_.max_outputs > 0, "max_outputs", options_.max_outputs, "1 or more");
   for (int tap : options_.taps) check(tap >= 0 && tap < trunk_->info().n_layer, "taps", tap, "a layer of the model");
   options_.n_threads = std::max(options_.n_threads, 1);
-  contexts_.push_back(make_context(1));
-  slots_.resize(1);
+  // What does not fit is known here, not with the first sequence, which finds its place made.
+  take_slot(options_.strict);
+  release_slot(0);
 }
 
 bool LlamaSession::is_layer_input(int tap) const {
@@ -115,60 +116,71 @@ ContextHandle LlamaSession::make_context(int n_slots) const {
   return context;
 }
 
+/// More places in the shared context.
 void LlamaSession::grow() {
-  const std::size_t n_now = slots_.size();
-  if (options_.strict) {
-    slots_.reserve(n_now + 1);
-    contexts_.reserve(n_now + 1);
-    contexts_.push_back(make_context(1));
-    slots_.emplace_back();
+  if (n_shared_ == 0) {
+    shared_ = make_context(1);
+    n_shared_ = 1;
     return;
   }
   // The old context stays until the new one holds everything: when memory is short, the session is as before.
-  std::size_t n_more = std::min(2 * n_now, static_cast<std::size_t>(options_.max_sequences));
+  int n_more = std::min(2 * n_shared_, options_.max_sequences);
   ContextHandle larger;
   try {
-    larger = make_context(static_cast<int>(n_more));
+    larger = make_context(n_more);
   } catch (const Error&) {  // perhaps there is room for one more
-    if (n_more == n_now + 1) throw;
-    n_more = n_now + 1;
-    larger = make_context(static_cast<int>(n_more));
+    if (n_more == n_shared_ + 1) throw;
+    n_more = n_shared_ + 1;
+    larger = make_context(n_more);
   }
-  slots_.reserve(n_more);
-  for (std::size_t i = 0; i < n_now; ++i) {
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
     const int slot = static_cast<int>(i);
-    load_state(larger.get(), id_of(slot), state_of(slot));
+    if (slots_[i].used && !is_strict(slot)) load_state(larger.get(), id_of(slot), state_of(slot));
   }
-  contexts_.front() = std::move(larger);
-  slots_.resize(n_more);
+  shared_ = std::move(larger);
+  n_shared_ = n_more;
 }
 
-int LlamaSession::take_slot() {
-  for (std::size_t i = 0; i < slots_.size(); ++i)
-    if (!slots_[i].used) {
-      slots_[i] = Slot{};
-      slots_[i].used = true;
-      return static_cast<int>(i);
-    }
-  const int n_now = static_cast<int>(slots_.size());
-  if (n_now >= options_.max_sequences)
+int LlamaSession::take_slot(bool strict) {
+  std::vector<bool> ids(static_cast<std::size_t>(options_.max_sequences), false);
+  int n_used = 0;
+  std::size_t free = slots_.size();
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    const Slot& slot = slots_[i];
+    const bool own = slot.own != nullptr;
+    if (slot.used) ++n_used;
+    if (slot.used && !own) ids[static_cast<std::size_t>(slot.id)] = true;
+    // A place that already has what is wanted goes first: making a context takes time.
+    if (!slot.used && own == strict) free = i;
+  }
+  if (n_used >= options_.max_sequences)
     throw Error(
         ErrorCode::resource, "sequences",
         fmt::format("expected at most {} open sequences, found one more; wait for a run to end or raise the limit",
                     options_.max_sequences));
-  grow();
-  slots_[static_cast<std::size_t>(n_now)].used = true;
-  return n_now;
+  const int id = strict ? 0 : static_cast<int>(std::find(ids.begin(), ids.end(), false) - ids.begin());
+  if (!strict && id >= n_shared_) grow();
+  ContextHandle own;
+  if (strict) own = free < slots_.size() ? std::move(slots_[free].own) : make_context(1);
+  if (free == slots_.size()) slots_.emplace_back();
+  slots_[free] = Slot{};
+  slots_[free].used = true;
+  slots_[free].id = id;
+  slots_[free].own = std::move(own);
+  return static_cast<int>(free);
 }
 
+/// A context of its own stays for the next strict sequence.
 void LlamaSession::release_slot(int slot) {
   llama_memory_seq_rm(llama_get_memory(context_of(slot)), id_of(slot), -1, -1);
-  slots_[static_cast<std::size_t>(slot)] = Slot{};
+  ContextHandle own = std::move(slot_of(slot).own);
+  slot_of(slot) = Slot{};
+  slot_of(slot).own = std::move(own);
 }
 
-std::unique_ptr<Sequence> LlamaSession::open() {
+std::unique_ptr<Sequence> LlamaSession::open(bool strict) {
   std::scoped_lock lock(mutex_);
-  const int slot = take_slot();
+  const int slot = take_slot(strict || options_.strict);
   OnFailure undo([&] { release_slot(slot); });
   auto sequence = std::make_unique<LlamaSequence>(shared_from_this(), slot);
   undo.dismiss();
@@ -203,13 +215,15 @@ void LlamaSession::set_state(int slot, std::span<const std::uint8_t> state) {
 
 std::unique_ptr<Sequence> LlamaSession::fork(int slot) {
   std::scoped_lock lock(mutex_);
-  const int copy = take_slot();  // may move everything: state is taken afterwards
+  const bool strict = is_strict(slot);
+  const int copy = take_slot(strict);  // may move everything: state is taken afterwards
   OnFailure undo([&] { release_slot(copy); });
-  if (options_.strict)
+  if (strict)
     set_state(copy, state_of(slot));
   else  // shares the cells
     llama_memory_seq_cp(llama_get_memory(context_of(slot)), id_of(slot), id_of(copy), -1, -1);
-  slots_[static_cast<std::size_t>(copy)] = slots_[static_cast<std::size_t>(slot)];
+  slot_of(copy).tokens = slot_of(slot).tokens;
+  slot_of(copy).positions = slot_of(slot).positions;
   auto sequence = std::make_unique<LlamaSequence>(shared_from_this(), copy);
   undo.dismiss();
   return sequence;
@@ -285,7 +299,6 @@ void LlamaSession::restore(int slot, std::span<const std::byte> saved) {
     refuse(fmt::format("expected {} bytes, found {}: it was cut", sizeof head + lists + head.n_bytes, saved.size()));
   const std::byte* at = saved.data() + sizeof head;
   Slot restored;
-  restored.used = true;
   restored.tokens.resize(n);
   restored.positions.resize(n);
   if (n > 0) {
@@ -306,7 +319,8 @@ void LlamaSession::restore(int slot, std::span<const std::byte> saved) {
     refuse(fmt::format("expected keys and values up to position {}, found them up to {}", restored.positions.back(),
                        last));
   }
-  slots_[static_cast<std::size_t>(slot)] = std::move(restored);
+  slot_of(slot).tokens = std::move(restored.tokens);
+  slot_of(slot).positions = std::move(restored.positions);
 }
 
 void LlamaSession::set_abort(std::function<bool()> abort) {
@@ -316,7 +330,8 @@ void LlamaSession::set_abort(std::function<bool()> abort) {
 
 std::uint64_t LlamaSession::cache_bytes() const {
   std::scoped_lock lock(mutex_);
-  return backbone::cache_bytes(trunk_->facts(), options_) * slots_.size();
+  const auto n_own = std::count_if(slots_.begin(), slots_.end(), [](const Slot& slot) { return slot.own != nullptr; });
+  return backbone::cache_bytes(trunk_->facts(), options_) * static_cast<std::uint64_t>(n_shared_ + n_own);
 }
 
 std::shared_ptr<TrunkSession> open_llama_session(std::shared_ptr<const LlamaTrunk> trunk,

@@ -1,5 +1,5 @@
-// The TrunkSession on libllama. Sequences share one llama_context, so that they are decoded together; a strict session
-// gives each a context of its own, where nothing a neighbour does can change the order of a sum.
+// The TrunkSession on libllama. Sequences share one llama_context, so that they are decoded together; a strict one has
+// a context of its own, where nothing a neighbour does can change the order of a sum. Both kinds live in one session.
 #pragma once
 
 #include <exception>
@@ -20,7 +20,7 @@ class LlamaSession final : public TrunkSession, public std::enable_shared_from_t
   LlamaSession(std::shared_ptr<const LlamaTrunk> trunk, const SessionOptions& options);
 
   const SessionOptions& options() const override { return options_; }
-  std::unique_ptr<Sequence> open() override;
+  std::unique_ptr<Sequence> open(bool strict) override;
   void decode(std::span<DecodeItem> items) override;
   void set_abort(std::function<bool()> abort) override;
   std::uint64_t cache_bytes() const override;
@@ -37,6 +37,8 @@ class LlamaSession final : public TrunkSession, public std::enable_shared_from_t
  private:
   struct Slot {
     bool used = false;
+    int id = 0;         ///< of the sequence in the shared context; 0 in one of its own
+    ContextHandle own;  ///< a strict sequence's; kept for the next one when this one is closed
     std::vector<Token> tokens;
     std::vector<llama_pos> positions;  ///< of each element, never falling
     llama_pos next() const { return positions.empty() ? 0 : positions.back() + 1; }
@@ -49,12 +51,13 @@ class LlamaSession final : public TrunkSession, public std::enable_shared_from_t
   };
 
   ContextHandle make_context(int n_sequences) const;
-  llama_context* context_of(int slot) const {
-    return contexts_[options_.strict ? static_cast<std::size_t>(slot) : 0].get();
-  }
-  llama_seq_id id_of(int slot) const { return options_.strict ? 0 : slot; }
+  Slot& slot_of(int slot) { return slots_[static_cast<std::size_t>(slot)]; }
+  const Slot& slot_of(int slot) const { return slots_[static_cast<std::size_t>(slot)]; }
+  bool is_strict(int slot) const { return slot_of(slot).own != nullptr; }
+  llama_context* context_of(int slot) const { return is_strict(slot) ? slot_of(slot).own.get() : shared_.get(); }
+  llama_seq_id id_of(int slot) const { return slot_of(slot).id; }
   void grow();
-  int take_slot();  ///< grows the context when all slots are used
+  int take_slot(bool strict);  ///< grows the shared context when its places are taken
   void release_slot(int slot);
   std::vector<std::uint8_t> state_of(int slot) const;
   void set_state(int slot, std::span<const std::uint8_t> state);
@@ -75,12 +78,13 @@ class LlamaSession final : public TrunkSession, public std::enable_shared_from_t
   SessionOptions options_;
   std::shared_ptr<tensor::ThreadPool> pool_;
   mutable std::mutex mutex_;
-  std::vector<Slot> slots_;
   std::function<bool()> abort_;
   std::vector<std::vector<float>> tapped_;  ///< per tap, of the decode that is running; by callback only
   std::vector<float> normed_;               ///< its final hidden states, one row per output
   std::exception_ptr failure_;              ///< thrown inside one of libllama's callbacks, which it must not pass
-  std::vector<ContextHandle> contexts_;     ///< one, or one per slot; last: freed before the pool they use
+  int n_shared_ = 0;                        ///< places in the shared context
+  ContextHandle shared_;                    ///< null until a sequence that is not strict is opened
+  std::vector<Slot> slots_;                 ///< last, with `shared_`: contexts are freed before the pool they use
 };
 
 class LlamaSequence final : public Sequence {

@@ -2,6 +2,7 @@
 #include "chat/chat_state.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "morph/log.h"
 #include "utf8.h"
@@ -23,13 +24,44 @@ bool blank(const std::string& text) { return text.find_first_not_of(" \t\r\n") =
 
 }  // namespace
 
-ChatState::ChatState(std::shared_ptr<const Trunk> trunk, std::shared_ptr<TrunkSession> session,
-                     const ChatOptions& options, std::span<const std::byte> prefix, std::uint64_t seed)
-    : options_(options),
-      conversation_(std::move(trunk), std::move(session), {options.system, options.max_tokens, options.overflow}),
-      sampler_(conversation_.trunk().make_sampler(options.sampler)),
-      seed_(seed + options.sampler.seed) {
-  if (!prefix.empty()) conversation_.sequence().restore(prefix);
+ChatOptions ChatOptions::of(const Params& params, bool strict) {
+  ChatOptions options;
+  options.system = params.get_string("system");
+  options.max_tokens = static_cast<int>(params.get_int("max_tokens"));
+  options.history = params.get_bool("history");
+  options.strict = strict || params.get_bool("strict");
+  options.speculate = params.get_bool("speculate") && !options.strict;
+  options.sampler.temperature = static_cast<float>(params.get_double("temperature"));
+  options.sampler.top_k = static_cast<int>(params.get_int("top_k"));
+  options.sampler.top_p = static_cast<float>(params.get_double("top_p"));
+  options.sampler.min_p = static_cast<float>(params.get_double("min_p"));
+  options.sampler.repeat_penalty = static_cast<float>(params.get_double("repeat_penalty"));
+  options.sampler.seed = static_cast<std::uint32_t>(params.get_int("seed"));
+  options.overflow =
+      params.get_string("overflow") == "error" ? Conversation::Overflow::error : Conversation::Overflow::drop_oldest;
+  return options;
+}
+
+ChatState::ChatState(std::shared_ptr<Conversation> conversation, const ChatOptions& options, const OpenContext& context)
+    : params_(context.params),
+      run_is_strict_(context.strict),
+      options_(options),
+      sampler_(conversation->trunk().make_sampler(options.sampler)),
+      seed_(context.seed + options.sampler.seed),
+      n_dropped_(conversation->n_dropped()) {
+  conversation_ = std::move(conversation);
+}
+
+ChatState::~ChatState() { conversation_->release(); }
+
+/// What Run::set_params changed counts from the next answer on.
+void ChatState::apply_params() {
+  if (!std::exchange(params_changed_, false)) return;
+  const std::uint64_t run_seed = seed_ - options_.sampler.seed;
+  options_ = ChatOptions::of(params_, run_is_strict_);
+  seed_ = run_seed + options_.sampler.seed;
+  sampler_ = trunk().make_sampler(options_.sampler);
+  conversation_->set_options(options_.conversation());
 }
 
 void ChatState::flush(std::uint64_t epoch) {
@@ -43,56 +75,54 @@ void ChatState::flush(std::uint64_t epoch) {
 }
 
 bool ChatState::prepare(StageIo& io, DecodeItem& item, StepStatus& status) {
-  if (failure_) throw *failure_;
   while (const std::optional<ControlEvent> event = io.next_control()) on_control(io, *event);
   take_input(io);
   while (!inbox_.empty() && next_turn(io)) {
   }
-  item.sequence = &conversation_.sequence();
-  if (answer_ && !answer_->done) {
-    if (io.space(0) == 0) {
-      status = StepStatus::output_full;
-      return false;
-    }
-    const std::size_t n = std::min(pending_.size(), static_cast<std::size_t>(options_.prefill_chunk));
-    item.tokens.assign(pending_.begin(), pending_.begin() + static_cast<std::ptrdiff_t>(n));
-    item.outputs = n == pending_.size() ? DecodeItem::Outputs::last : DecodeItem::Outputs::none;
-    return true;
+  item.sequence = &conversation_->sequence();
+  if (answer_ && !answer_->done && io.space(0) == 0) {
+    status = StepStatus::output_full;
+    return false;
   }
-  if (!pending_.empty()) {  // ahead of the answer
-    const std::size_t n = std::min(pending_.size(), static_cast<std::size_t>(options_.prefill_chunk));
-    item.tokens.assign(pending_.begin(), pending_.begin() + static_cast<std::ptrdiff_t>(n));
-    item.outputs = DecodeItem::Outputs::none;
-    return true;
-  }
+  if (next_chunk(item)) return true;
   status = StepStatus::need_input;
   if (io.ended(0) && inbox_.empty()) {
-    if (answer_) abandon(io, 0);  // never confirmed
+    if (answer_) {
+      abandon(io, 0);
+      io.finished(FinishReason::unconfirmed);
+    }
     status = StepStatus::done;
   }
   return false;
 }
 
+/// What is pending, of the prompt of an answer or ahead of one.
+bool ChatState::next_chunk(DecodeItem& item) const {
+  if (pending_.empty()) return false;
+  const bool answers = answer_ && !answer_->done;
+  const std::size_t n = std::min(pending_.size(), kPrefillChunk);
+  item.tokens.assign(pending_.begin(), pending_.begin() + static_cast<std::ptrdiff_t>(n));
+  item.outputs = answers && n == pending_.size() ? DecodeItem::Outputs::last : DecodeItem::Outputs::none;
+  return true;
+}
+
+bool ChatState::more_prompt(DecodeItem& item) const { return pending_.size() > 1 && next_chunk(item); }
+
 void ChatState::accept(StageIo& io, DecodeItem& item) {
   pending_.erase(pending_.begin(), pending_.begin() + static_cast<std::ptrdiff_t>(item.tokens.size()));
   if (item.outputs == DecodeItem::Outputs::none || !answer_) return;
   ChatAnswer& answer = *answer_;
-  Token token = kNoToken;
-  try {
-    token = sampler_->sample(item.logits);
-  } catch (const Error& error) {
-    failure_ = error;
-    throw;
-  }
-  if (trunk().ends_generation(token)) return finish(io);
+  const Token token = sampler_->sample(item.logits);
+  if (trunk().ends_generation(token)) return finish(io, FinishReason::complete);
   ++answer.n_tokens;
   const std::string shown = answer.filter.add(trunk().piece(token), false);
   if (!shown.empty()) send(io, shown, false);
   answer.token_ends.push_back(answer.text.size());
-  const auto n_ctx = static_cast<std::size_t>(conversation_.n_ctx());
-  if (answer.n_tokens >= options_.max_tokens || conversation_.sequence().size() + 1 > n_ctx) {
+  const auto n_ctx = static_cast<std::size_t>(conversation_->n_ctx());
+  if (answer.n_tokens >= options_.max_tokens || conversation_->sequence().size() + 1 > n_ctx) {
     io.metric("answers_cut", 1);
-    return finish(io);
+    io.lost(Loss::cut, "answer");
+    return finish(io, FinishReason::length);
   }
   pending_.push_back(token);
 }
@@ -111,6 +141,10 @@ void ChatState::take_input(StageIo& io) {
 }
 
 void ChatState::on_control(StageIo& io, const ControlEvent& event) {
+  if (event.name == kParamsChanged) {
+    for (const auto& [name, value] : event.values.values()) params_.set(name, value);
+    params_changed_ = true;
+  }
   if (event.name == "reports_heard") awaits_reports_ = true;
   if (event.name != "heard" && event.name != "interrupted") return;
   reported_epoch_ = std::max(reported_epoch_, event.epoch);
@@ -156,15 +190,17 @@ void ChatState::start(StageIo& io, const Text& turn, bool confirmed) {
   answer_->spoken = turn.pause_index > 0;
   answer_->epoch = turn.pause_index > 0 ? turn.pause_index : epoch_;
   epoch_ = std::max(epoch_, answer_->epoch);
+  apply_params();
   restart_prompt();
+  report_dropped(io);
   io.metric("prompt_tokens", static_cast<double>(pending_.size()));
 }
 
 /// The answer begins (again) with what the messages are now.
 void ChatState::restart_prompt() {
   ChatAnswer& answer = *answer_;
-  pending_ = conversation_.align(conversation_.prompt(answer.user));
-  const ChatPrompt& tags = conversation_.tags();
+  pending_ = conversation_->align(conversation_->prompt(answer.user));
+  const ChatPrompt& tags = conversation_->tags();
   answer.filter = AnswerFilter(tags.thinking_start, tags.thinking_end);
   answer.text.clear();
   answer.token_ends.clear();
@@ -195,9 +231,9 @@ void ChatState::commit() {
   ++n_answers_;
   if (answer.spoken) spoken_epoch_ = std::max(spoken_epoch_, answer.epoch);
   if (options_.history) {
-    conversation_.add({"user", answer.user});
+    conversation_->add({"user", answer.user});
     if (!blank(answer.text)) {
-      conversation_.add({"assistant", answer.text});
+      conversation_->add({"assistant", answer.text});
       said_ = {answer.epoch, std::move(answer.token_ends), true};
     }
   }
@@ -216,15 +252,16 @@ void ChatState::on_interrupted(StageIo& io, const ControlEvent& event) {
     pending_.clear();
     commit();
     io.metric("answers_interrupted", 1);
+    io.finished(FinishReason::interrupted);
     epoch_ = std::max(epoch_, event.epoch + 1);
     io.push(0, Packet::flush(epoch_));
     return;
   }
   if (!said_.valid || said_.epoch != event.epoch) return;
-  const std::size_t before = conversation_.messages().empty() ? 0 : conversation_.messages().back().content.size();
+  const std::size_t before = conversation_->messages().empty() ? 0 : conversation_->messages().back().content.size();
   const std::size_t kept = cut(said_.token_ends);
   if (kept >= before) return;
-  conversation_.truncate_last(kept);
+  conversation_->truncate_last(kept);
   said_.valid = false;
   io.metric("answers_interrupted", 1);
   if (answer_) {  // it was made for a listener who had heard more
@@ -247,23 +284,30 @@ void ChatState::prepare_ahead(const Text& partial) {
     stable = partial.utf8.find_last_of(' ', stable) == std::string::npos ? 0 : partial.utf8.find_last_of(' ', stable);
   const std::string known = partial.utf8.substr(0, stable);
   // What two different continuations share does not depend on the continuation.
-  const std::vector<Token> one = conversation_.prompt(known + " a"), other = conversation_.prompt(known + " Zu 1");
+  const std::vector<Token> one = conversation_->prompt(known + " a"), other = conversation_->prompt(known + " Zu 1");
   const auto shared =
       static_cast<std::size_t>(std::mismatch(one.begin(), one.end(), other.begin(), other.end()).first - one.begin());
-  const std::vector<Token> held = conversation_.sequence().tokens();
+  const std::vector<Token> held = conversation_->sequence().tokens();
   const auto common = static_cast<std::size_t>(
       std::mismatch(one.begin(), one.begin() + static_cast<std::ptrdiff_t>(shared), held.begin(), held.end()).first -
       one.begin());
   if (shared < common + kLeastAhead) return;
-  const std::size_t kept = conversation_.sequence().roll_back(common);
+  const std::size_t kept = conversation_->sequence().roll_back(common);
   pending_.assign(one.begin() + static_cast<std::ptrdiff_t>(kept), one.begin() + static_cast<std::ptrdiff_t>(shared));
 }
 
-void ChatState::finish(StageIo& io) {
+/// Turns that the conversation forgot because it outgrew the context.
+void ChatState::report_dropped(StageIo& io) {
+  const std::uint64_t now = conversation_->n_dropped();
+  io.lost(Loss::skipped, "earlier message", now - std::exchange(n_dropped_, now));
+}
+
+void ChatState::finish(StageIo& io, FinishReason reason) {
   send(io, answer_->filter.add("", true), true);
   answer_->done = true;
   pending_.clear();
   io.metric("answer_tokens", answer_->n_tokens);
+  io.finished(reason);
   if (answer_->confirmed) commit();
 }
 

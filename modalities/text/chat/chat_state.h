@@ -24,13 +24,20 @@ namespace morph::text {
 struct ChatOptions {
   std::string system;
   int max_tokens = 256;
-  int prefill_chunk = 256;  ///< most prompt tokens decoded in one step
   bool history = true;
   bool speculate = true;  ///< answer at a pause already, not only when the turn is over
   bool strict = false;    ///< nothing may depend on when packets arrive: no prompt is prepared ahead
   SamplerOptions sampler;
   Conversation::Overflow overflow = Conversation::Overflow::drop_oldest;
+
+  /// Of a run: `params` as declared in stages/chat.cpp; `strict` also when the run is.
+  static ChatOptions of(const Params& params, bool strict);
+  Conversation::Options conversation() const { return {system, max_tokens, overflow, strict}; }
 };
+
+/// Prompt tokens that are decoded at a time. Small enough that a step which is asked to yield ends soon, and always the
+/// same, so that the numbers do not depend on who asked.
+inline constexpr std::size_t kPrefillChunk = 64;
 
 /// An answer that is being made, or was made and waits for its confirmation.
 struct ChatAnswer {
@@ -48,16 +55,20 @@ struct ChatAnswer {
 
 class ChatState final : public StageState {
  public:
-  ChatState(std::shared_ptr<const Trunk> trunk, std::shared_ptr<TrunkSession> session, const ChatOptions& options,
-            std::span<const std::byte> prefix, std::uint64_t seed);
+  /// Takes `conversation` until it is destroyed. `context` holds the run's parameters. Throws Error{config} when
+  /// another run has it.
+  ChatState(std::shared_ptr<Conversation> conversation, const ChatOptions& options, const OpenContext& context);
+  ~ChatState() override;
+  ChatState(const ChatState&) = delete;
+  ChatState& operator=(const ChatState&) = delete;
 
   /// Handles control events and input. True when `item` should be decoded; otherwise `status` says what is waited for.
   bool prepare(StageIo& io, DecodeItem& item, StepStatus& status);
   /// Takes the result of the decode of the item that prepare() filled.
   void accept(StageIo& io, DecodeItem& item);
-  /// Why this conversation cannot go on; kept until a step begins, when no other conversation is in the midst of one.
-  void fail(const Error& error) { failure_ = error; }
-  const std::optional<Error>& failure() const { return failure_; }
+  /// Fills `item` with more of a prompt that is longer than one chunk; false when what comes next is a word of the
+  /// answer, or nothing.
+  bool more_prompt(DecodeItem& item) const;
   void flush(std::uint64_t epoch) override;
 
  private:
@@ -77,15 +88,22 @@ class ChatState final : public StageState {
   void abandon(StageIo& io, std::uint64_t next_pause);
   void commit();
   void prepare_ahead(const Text& partial);
-  void finish(StageIo& io);
+  void finish(StageIo& io, FinishReason reason);
+  bool next_chunk(DecodeItem& item) const;
+  void apply_params();
+  void report_dropped(StageIo& io);
   void send(StageIo& io, std::string utf8, bool last);
 
-  const Trunk& trunk() const { return conversation_.trunk(); }
+  const Trunk& trunk() const { return conversation_->trunk(); }
 
+  Params params_;
+  bool run_is_strict_ = false;
+  bool params_changed_ = false;  ///< since the last answer began
   ChatOptions options_;
-  Conversation conversation_;
+  std::shared_ptr<Conversation> conversation_;
   std::unique_ptr<Sampler> sampler_;
   std::uint64_t seed_;
+  std::uint64_t n_dropped_ = 0;  ///< messages that the conversation had dropped when this run last looked
   std::uint64_t n_answers_ = 0;  ///< that were committed: each draws with a seed of its own
   std::deque<Text> inbox_;
   std::vector<Token> pending_;  ///< prompt tokens still to be decoded
@@ -96,7 +114,6 @@ class ChatState final : public StageState {
   std::uint64_t reported_epoch_ = 0;      ///< ... and up to which it was reported what was heard
   std::uint64_t epoch_ = 0;               ///< highest epoch used or flushed
   std::optional<std::uint64_t> revises_;  ///< the next packet supersedes what was sent since
-  std::optional<Error> failure_;          ///< kept for the scheduler's second try with this run alone
 };
 
 }  // namespace morph::text

@@ -1,6 +1,9 @@
 // text/chat: answers turns with a language model. One step is one decode over all its conversations, of any run.
 #include <algorithm>
+#include <deque>
 #include <limits>
+#include <mutex>
+#include <utility>
 
 #include "chat/chat_state.h"
 #include "morph/error.h"
@@ -15,56 +18,108 @@ namespace {
 constexpr int kMaxBatch = 8;
 constexpr std::string_view kSystem = "You are a helpful AI assistant. Answer in one short sentence.";
 
+/// Saved states of what conversations begin with, by system prompt. Each is decoded alone, once, so that it does not
+/// matter who asked first. The oldest go when they take much memory. Thread-safe.
+class Prefixes {
+ public:
+  using Bytes = std::shared_ptr<const std::vector<std::byte>>;
+
+  /// Null when it is not known yet.
+  Bytes find(const std::string& system) const {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [name, bytes] : held_)
+      if (name == system) return bytes;
+    return nullptr;
+  }
+  void add(const std::string& system, Bytes bytes) {
+    const std::lock_guard lock(mutex_);
+    n_bytes_ += bytes->size();
+    held_.emplace_back(system, std::move(bytes));
+    while (held_.size() > 1 && n_bytes_ > kMostBytes) {
+      n_bytes_ -= held_.front().second->size();
+      held_.pop_front();
+    }
+  }
+
+ private:
+  static constexpr std::size_t kMostBytes = std::size_t{64} << 20;
+  mutable std::mutex mutex_;
+  std::deque<std::pair<std::string, Bytes>> held_;
+  std::size_t n_bytes_ = 0;
+};
+
 class Chat final : public Stage {
  public:
-  Chat(std::shared_ptr<const Trunk> trunk, const SessionOptions& session, ChatOptions options)
-      : trunk_(std::move(trunk)), session_(trunk_->open_session(session)), options_(std::move(options)) {
-    warm_up();
+  Chat(std::shared_ptr<const Trunk> trunk, const SessionOptions& session)
+      : trunk_(std::move(trunk)), session_(trunk_->open_session(session)) {
+    ChatOptions usual;  // brings the weights into memory before the first question
+    usual.system = kSystem;
+    Conversation conversation(trunk_, session_, usual.conversation());
+    begin(conversation, usual);
   }
 
   std::unique_ptr<StageState> open(const OpenContext& context) const override {
-    return std::make_unique<ChatState>(trunk_, session_, options_, prefix_, context.seed);
+    const ChatOptions options = ChatOptions::of(context.params, context.strict);
+    auto conversation = context.attachment<Conversation>("conversation");
+    if (!conversation) conversation = std::make_shared<Conversation>();
+    if (!conversation->take())
+      throw Error(ErrorCode::config, "conversation", "another run works on this conversation; wait until it is over");
+    auto state = [&] {
+      try {
+        conversation->bind(trunk_, session_, options.conversation());
+        // A strict one decodes all of its prompt itself, as it would alone.
+        if (!options.strict && conversation->messages().empty() && conversation->sequence().size() == 0)
+          begin(*conversation, options);
+        return std::make_unique<ChatState>(conversation, options, context);
+      } catch (...) {  // an edge: it goes back to its owner
+        conversation->release();
+        throw;
+      }
+    }();
+    return state;
   }
 
   void step(std::span<StepItem> batch) const override {
-    // A step that throws is undone for all its items, and conversations cannot be: one that fails while others are
-    // stepped with it only notes why, and throws here, before anything was touched.
-    for (StepItem& item : batch)
-      if (state_of(item).failure()) throw *state_of(item).failure();
     std::vector<DecodeItem> items;
     std::vector<std::size_t> owners;
     for (std::size_t i = 0; i < batch.size(); ++i) {
       DecodeItem item;
       batch[i].status = StepStatus::ready;
       bool decodes = false;
-      attempt(batch, i, [&] { decodes = state_of(batch[i]).prepare(*batch[i].io, item, batch[i].status); });
+      attempt(batch[i], [&] { decodes = state_of(batch[i]).prepare(*batch[i].io, item, batch[i].status); });
       if (!decodes) continue;
       items.push_back(std::move(item));
       owners.push_back(i);
     }
-    decode(batch, items, owners);
-    for (std::size_t i = 0; i < items.size(); ++i) {
-      StepItem& owner = batch[owners[i]];
-      if (!state_of(owner).failure()) attempt(batch, owners[i], [&] { state_of(owner).accept(*owner.io, items[i]); });
+    // One chunk of a prompt when others wait for a word of theirs; a few when there is nobody else.
+    const int n_rounds = batch.size() == 1 ? kRoundsAlone : 1;
+    for (int round = 0; round < n_rounds && !items.empty(); ++round) {
+      if (round > 0 && (batch[0].io->should_yield() || batch[0].io->cancelled())) return;
+      if (round > 0 && !state_of(batch[0]).more_prompt(items[0])) return;
+      decode(batch, items, owners);
+      for (std::size_t i = 0; i < items.size(); ++i) {
+        StepItem& owner = batch[owners[i]];
+        if (!owner.error) attempt(owner, [&] { state_of(owner).accept(*owner.io, items[i]); });
+      }
+      if (batch[0].error) return;
     }
   }
 
  private:
+  static constexpr int kRoundsAlone = 4;
+
   /// Does `action` for one item; its failure is that item's alone.
   template <class Action>
-  static void attempt(std::span<StepItem> batch, std::size_t index, const Action& action) {
+  static void attempt(StepItem& item, const Action& action) {
     try {
       action();
     } catch (const Error& error) {
-      if (batch.size() == 1) throw;
-      state_of(batch[index]).fail(error);
-      batch[index].status = StepStatus::ready;
+      item.fail(error);
     }
   }
 
   /// All items at once; one by one when that fails (a decode that failed left every sequence as it was).
   void decode(std::span<StepItem> batch, std::span<DecodeItem> items, const std::vector<std::size_t>& owners) const {
-    if (items.empty()) return;
     if (items.size() > 1) {
       try {
         session_->decode(items);
@@ -74,30 +129,32 @@ class Chat final : public Stage {
       }
     }
     for (std::size_t i = 0; i < items.size(); ++i)
-      attempt(batch, owners[i], [&] { session_->decode(items.subspan(i, 1)); });
+      attempt(batch[owners[i]], [&] { session_->decode(items.subspan(i, 1)); });
   }
 
   static ChatState& state_of(StepItem& item) { return static_cast<ChatState&>(*item.state); }
 
-  /// Decodes what every conversation begins with, once: a new one starts from the saved state. It is also what brings
-  /// the weights into memory before the first question.
-  void warm_up() {
-    Conversation conversation(trunk_, session_, {options_.system, options_.max_tokens, options_.overflow});
+  /// Brings an empty conversation to the end of what every one with this system prompt begins with.
+  void begin(Conversation& conversation, const ChatOptions& options) const {
+    if (const Prefixes::Bytes known = prefixes_.find(options.system)) return conversation.sequence().restore(*known);
     const std::vector<Token> one = conversation.prompt("a"), other = conversation.prompt("Zu 1");
-    const auto shared = std::mismatch(one.begin(), one.end(), other.begin(), other.end()).first - one.begin();
-    DecodeItem item;
-    item.sequence = &conversation.sequence();
-    item.tokens.assign(one.begin(), one.begin() + shared);
-    if (item.tokens.empty()) return;
-    item.outputs = DecodeItem::Outputs::none;
-    session_->decode({&item, 1});
-    prefix_ = conversation.sequence().save();
+    const auto shared =
+        static_cast<std::size_t>(std::mismatch(one.begin(), one.end(), other.begin(), other.end()).first - one.begin());
+    for (std::size_t at = 0; at < shared; at += kPrefillChunk) {  // others decode in between
+      DecodeItem item;
+      item.sequence = &conversation.sequence();
+      item.tokens.assign(one.begin() + static_cast<std::ptrdiff_t>(at),
+                         one.begin() + static_cast<std::ptrdiff_t>(std::min(shared, at + kPrefillChunk)));
+      item.outputs = DecodeItem::Outputs::none;
+      session_->decode({&item, 1});
+    }
+    if (shared > 0)
+      prefixes_.add(options.system, std::make_shared<const std::vector<std::byte>>(conversation.sequence().save()));
   }
 
   std::shared_ptr<const Trunk> trunk_;
   std::shared_ptr<TrunkSession> session_;
-  ChatOptions options_;
-  std::vector<std::byte> prefix_;
+  mutable Prefixes prefixes_;
 };
 
 SessionOptions session_options(const Params& params, int n_threads) {
@@ -105,26 +162,7 @@ SessionOptions session_options(const Params& params, int n_threads) {
   session.n_ctx = static_cast<int>(params.get_int("n_ctx"));
   session.max_sequences = static_cast<int>(params.get_int("max_runs"));
   session.n_threads = n_threads;
-  session.strict = params.get_bool("strict");
   return session;
-}
-
-ChatOptions chat_options(const Params& params) {
-  ChatOptions options;
-  options.system = params.get_string("system");
-  options.max_tokens = static_cast<int>(params.get_int("max_tokens"));
-  options.history = params.get_bool("history");
-  options.strict = params.get_bool("strict");
-  options.speculate = params.get_bool("speculate") && !options.strict;
-  options.sampler.temperature = static_cast<float>(params.get_double("temperature"));
-  options.sampler.top_k = static_cast<int>(params.get_int("top_k"));
-  options.sampler.top_p = static_cast<float>(params.get_double("top_p"));
-  options.sampler.min_p = static_cast<float>(params.get_double("min_p"));
-  options.sampler.repeat_penalty = static_cast<float>(params.get_double("repeat_penalty"));
-  options.sampler.seed = static_cast<std::uint32_t>(params.get_int("seed"));
-  options.overflow =
-      params.get_string("overflow") == "error" ? Conversation::Overflow::error : Conversation::Overflow::drop_oldest;
-  return options;
 }
 
 ParamSpec text_param(std::string name, std::string value, std::string help, std::vector<std::string> choices = {}) {
@@ -154,9 +192,9 @@ ParamSpec switch_param(std::string name, bool value, std::string help) {
   return {.name = std::move(name), .type = ParamType::boolean, .default_value = value, .help = std::move(help)};
 }
 
-std::vector<ParamSpec> chat_params() {
-  return {
-      text_param("model", "smollm2-135m-instruct", "language model: a name in the models folder, or a GGUF file"),
+/// What belongs to a run; most of it can change from one answer to the next.
+std::vector<ParamSpec> run_params() {
+  std::vector<ParamSpec> params{
       text_param("system", std::string(kSystem), "what the model is told to be"),
       whole_param("max_tokens", 256, "an answer is cut after this many tokens", 1, 1 << 20),
       real_param("temperature", 0.0, "0: always the likeliest word; higher: more varied", 0, 10),
@@ -166,13 +204,25 @@ std::vector<ParamSpec> chat_params() {
       real_param("repeat_penalty", 1.1, "above 1: avoids repeating words", 0.1, 10),
       whole_param("seed", 0, "for temperatures above 0; added to the run's seed", 0,
                   std::numeric_limits<std::uint32_t>::max()),
-      whole_param("n_ctx", 2048, "tokens of conversation the model can look back on", 64, 1 << 24),
       switch_param("history", true, "later turns of a run know the earlier ones"),
       switch_param("speculate", true, "prepare an answer at a pause, before the turn is known to be over"),
       switch_param("strict", false, "same answer whatever runs beside and however packets arrive; slower"),
       text_param("overflow", "drop_oldest", "when the conversation outgrows n_ctx: forget the oldest turns, or fail",
-                 {"drop_oldest", "error"}),
+                 {"drop_oldest", "error"})};
+  for (ParamSpec& param : params) {
+    param.scope = ParamScope::run;
+    param.changeable = param.name != "strict";
+  }
+  return params;
+}
+
+std::vector<ParamSpec> chat_params() {
+  std::vector<ParamSpec> params{
+      text_param("model", "smollm2-135m-instruct", "language model: a name in the models folder, or a GGUF file"),
+      whole_param("n_ctx", 2048, "tokens of conversation the model can look back on", 64, 1 << 24),
       whole_param("max_runs", 64, "most conversations open at once", 1, 256)};
+  for (ParamSpec& param : run_params()) params.push_back(std::move(param));
+  return params;
 }
 
 }  // namespace
@@ -221,8 +271,7 @@ void register_chat(Registry& registry) {
       throw Error(ErrorCode::weights, context.where,
                   "expected a model with a chat template, found none in " + trunk->info().file.string() +
                       "; choose an instruction-tuned model");
-    return std::make_shared<const Chat>(std::move(trunk), session_options(params, context.n_threads),
-                                        chat_options(params));
+    return std::make_shared<const Chat>(std::move(trunk), session_options(params, context.n_threads));
   };
   registry.add_stage(std::move(spec));
 }

@@ -24,7 +24,7 @@ struct Driver {
   std::shared_ptr<exec::RunGraph> make(const PlanBuilder& builder, RunOptions options = {}) {
     auto graph = exec::make_run_graph(builder.plan(), builder.stages(), std::move(options));
     const auto nodes = exec::nodes_to_open(*graph);
-    auto states = exec::open_states(nodes);
+    auto states = exec::open_states(*graph, nodes);
     for (std::size_t i = 0; i < nodes.size(); ++i) nodes[i]->state = std::move(states[i]);
     graphs.push_back(graph);
     return graph;
@@ -38,11 +38,7 @@ struct Driver {
   void finish(const exec::Step& step) {
     now += std::chrono::microseconds(1);
     const auto results = exec::execute(step, nullptr);
-    if (results.empty()) {
-      scheduler.retry_singly(step, now);
-    } else {
-      scheduler.complete(step, results, now);
-    }
+    scheduler.complete(step, results, now);
     collect();
   }
   void collect() {

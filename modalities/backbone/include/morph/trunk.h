@@ -6,6 +6,7 @@
 // implementation, on libllama, is modalities/backbone.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -16,6 +17,7 @@
 #include <string_view>
 #include <vector>
 
+#include "morph/attachment.h"
 #include "morph/model.h"
 #include "morph/stage.h"
 
@@ -123,8 +125,10 @@ class TrunkSession {
  public:
   virtual ~TrunkSession() = default;
   virtual const SessionOptions& options() const = 0;
-  /// An empty sequence. Throws Error{resource} when max_sequences are open or memory is short.
-  virtual std::unique_ptr<Sequence> open() = 0;
+  /// An empty sequence. `strict`: its numbers are the same whatever is decoded beside it; it is decoded alone, in
+  /// memory of its own (every sequence of a strict session is). Throws Error{resource} when max_sequences are open or
+  /// memory is short.
+  virtual std::unique_ptr<Sequence> open(bool strict = false) = 0;
   /// Decodes all items, as few matrix products as possible. Throws Error{resource} when a sequence would outgrow n_ctx
   /// (before anything is decoded), Error{cancelled} when the abort function said so, Error{config} for inputs that make
   /// no sense, and what the abort function throws. After any of them the sequences are as before (empty where the
@@ -171,18 +175,32 @@ std::string trunk_key(const TrunkOptions& options);
 /// load_trunk.
 Estimate estimate_trunk(const TrunkOptions& options, const SessionOptions& session);
 
-/// A chat that outlives a run: messages, and the cached sequence that holds as much of them as has been decoded. One
-/// thread at a time. The cache is brought in line by longest common prefix, so rollback, restart, truncation after a
-/// barge-in and a dropped old turn are all the same operation.
-class Conversation {
+/// A chat that outlives a run: messages, and the cached sequence that holds as much of them as has been decoded. An
+/// application makes an empty one, keeps it and hands it to one run after the other as
+/// RunOptions::attachments["conversation"]; a run that finds it in use by another is refused. One thread at a time, but
+/// for take() and release(). The cache is brought in line by longest common prefix, so rollback, restart, truncation
+/// after a barge-in and a dropped old turn are all the same operation.
+class Conversation final : public Attachment {
  public:
   enum class Overflow : std::uint8_t { drop_oldest, error };
   struct Options {
     std::string system;
     int reserve = 256;  ///< positions kept free for the answer
     Overflow overflow = Overflow::drop_oldest;
+    bool strict = false;  ///< its sequence is (TrunkSession::open)
   };
+  /// Messages without a trunk; bind() before anything is rendered or decoded.
+  Conversation() = default;
   Conversation(std::shared_ptr<const Trunk> trunk, std::shared_ptr<TrunkSession> session, Options options);
+
+  /// Goes on with this trunk, session and options. The messages stay; what is cached of them too, unless the session or
+  /// `strict` is another. Throws Error{resource} when the session is full.
+  void bind(std::shared_ptr<const Trunk> trunk, std::shared_ptr<TrunkSession> session, Options options);
+  /// Other options from here on. Throws Error{config} for another `strict`, which is the sequence's.
+  void set_options(Options options);
+  /// False when a run has it already.
+  bool take() { return !taken_.exchange(true); }
+  void release() { taken_ = false; }
 
   const std::vector<ChatMessage>& messages() const { return messages_; }
   /// Appends; a second user message in a row is joined to the first (its answer was never heard).
@@ -202,6 +220,8 @@ class Conversation {
   std::vector<Token> align(std::span<const Token> tokens);
   /// Thinking tags of the last prompt.
   const ChatPrompt& tags() const { return tags_; }
+  /// Messages that prompt() dropped so far, because the conversation outgrew the context.
+  std::uint64_t n_dropped() const { return n_dropped_; }
 
   const Trunk& trunk() const { return *trunk_; }
   int n_ctx() const { return session_->options().n_ctx; }
@@ -216,6 +236,8 @@ class Conversation {
   Options options_;
   std::vector<ChatMessage> messages_;
   ChatPrompt tags_;
+  std::uint64_t n_dropped_ = 0;
+  std::atomic<bool> taken_{false};
 };
 
 }  // namespace morph

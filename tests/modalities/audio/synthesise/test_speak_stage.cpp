@@ -65,11 +65,10 @@ struct Fixture {
     spec = registry.find_stage("audio/speak");
   }
   std::unique_ptr<StageHarness> harness(const Params& params = {}, std::uint64_t seed = 0) const {
-    const Params complete = testing::with_defaults(*spec, params);
     testing::HarnessOptions options;
+    options.params = params;
     options.seed = seed;
-    return std::make_unique<StageHarness>(audio::make_speak_stage(std::make_shared<HummingVoice>(), complete), *spec,
-                                          options);
+    return std::make_unique<StageHarness>(audio::make_speak_stage(std::make_shared<HummingVoice>()), *spec, options);
   }
 };
 
