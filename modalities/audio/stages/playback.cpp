@@ -22,6 +22,7 @@
 #include "morph/audio.h"
 #include "morph/error.h"
 #include "morph/registry.h"
+#include "morph/turn_protocol.h"
 
 namespace morph::audio {
 namespace {
@@ -61,14 +62,13 @@ struct TurnEvent {
 };
 
 std::optional<TurnEvent> parse_event(const EventPayload& event) {
-  constexpr std::string_view kNames[] = {"tick", "speech_start", "pause", "resume", "end"};
-  for (std::size_t i = 0; i < std::size(kNames); ++i) {
-    if (event.name != kNames[i]) continue;
+  for (std::size_t i = 0; i < turns::kEvents.size(); ++i) {
+    if (event.name != turns::kEvents[i]) continue;
     TurnEvent parsed;
     parsed.kind = static_cast<TurnEvent::Kind>(i);
-    parsed.time_s = event.values.get_double("time_s");
+    parsed.time_s = event.values.get_double(turns::kTime);
     if (parsed.kind >= TurnEvent::Kind::pause)
-      parsed.pause_index = static_cast<std::uint64_t>(event.values.get_int("pause_index"));
+      parsed.pause_index = static_cast<std::uint64_t>(event.values.get_int(turns::kPauseIndex));
     return parsed;
   }
   return std::nullopt;
@@ -112,7 +112,7 @@ class Playback final : public SimpleStage<PlaybackState> {
     if (!io.connected_input(kTurnsPort)) return pass(io);
     if (!settings_.live && !state.announced) {
       state.announced = true;
-      send_control(io, "reports_heard", 0, 0, 0);
+      send_control(io, turns::kReportsHeard, 0, 0, 0);
     }
     // Both inputs are always taken: nobody upstream waits for what is held here.
     bool took = take_audio(state, io);
@@ -246,22 +246,23 @@ class Playback final : public SimpleStage<PlaybackState> {
   }
 
   static void report(const PlaybackState& state, StageIo& io, std::size_t heard_bytes, double time_s) {
-    send_control(io, "interrupted", *state.playing, heard_bytes, time_s);
+    send_control(io, turns::kInterrupted, *state.playing, heard_bytes, time_s);
     io.metric("interruptions", 1);
   }
 
   static void heard_whole(const PlaybackState& state, StageIo& io, double time_s) {
     const auto found = state.answers.find(*state.playing);
     const std::size_t bytes = found == state.answers.end() ? 0 : found->second.spoken.back().second;
-    send_control(io, "heard", *state.playing, bytes, time_s);
+    send_control(io, turns::kHeard, *state.playing, bytes, time_s);
   }
 
-  static void send_control(StageIo& io, const char* name, std::uint64_t epoch, std::size_t heard_bytes, double time_s) {
+  static void send_control(StageIo& io, std::string_view name, std::uint64_t epoch, std::size_t heard_bytes,
+                           double time_s) {
     ControlEvent event;
     event.name = name;
     event.epoch = epoch;
     event.time = StreamTime(static_cast<std::int64_t>(time_s * 1e9));
-    event.values.set("heard_bytes", static_cast<std::int64_t>(heard_bytes));
+    event.values.set(std::string(turns::kHeardBytes), static_cast<std::int64_t>(heard_bytes));
     io.send_control(std::move(event));
   }
 

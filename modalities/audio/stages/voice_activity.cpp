@@ -14,6 +14,7 @@
 #include "morph/audio.h"
 #include "morph/error.h"
 #include "morph/registry.h"
+#include "morph/turn_protocol.h"
 #include "turns/turn_detector.h"
 
 namespace morph::audio {
@@ -30,10 +31,7 @@ constexpr std::size_t kWindow = 512, kContext = 64;
 constexpr int kWindowsPerStep = 8;  // about a millisecond
 constexpr int kSpeechPort = 0, kTurnsPort = 1;
 
-std::string_view name_of(TurnMarker marker) {
-  constexpr std::string_view kNames[] = {"tick", "speech_start", "pause", "resume", "end"};
-  return kNames[static_cast<std::size_t>(marker)];
-}
+std::string_view name_of(TurnMarker marker) { return turns::kEvents[static_cast<std::size_t>(marker)]; }
 
 StreamTime time_of(std::int64_t n_samples) { return StreamTime(n_samples * (1000000000 / kRate)); }
 
@@ -146,8 +144,9 @@ class VoiceActivity final : public SimpleStage<ActivityState> {
   static void send_event(const ActivityState& state, StageIo& io, TurnMarker marker, std::uint64_t pause_index) {
     auto event = std::make_shared<EventPayload>();
     event->name = name_of(marker);
-    event->values.set("time_s", static_cast<double>(state.n_samples) / kRate);
-    if (marker >= TurnMarker::pause) event->values.set("pause_index", static_cast<std::int64_t>(pause_index));
+    event->values.set(std::string(turns::kTime), static_cast<double>(state.n_samples) / kRate);
+    if (marker >= TurnMarker::pause)
+      event->values.set(std::string(turns::kPauseIndex), static_cast<std::int64_t>(pause_index));
     io.push(kTurnsPort, Packet::data<EventPayload>(std::move(event), time_of(state.n_samples)));
   }
 

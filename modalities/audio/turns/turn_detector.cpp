@@ -90,6 +90,7 @@ void TurnDetector::forget_turn() {
   turn_ = paused_ = last_speech_ = false;
   candidate_windows_ = candidate_speech_ = candidate_gap_ = 0;
   silent_ = resumed_ = turn_windows_ = 0;
+  ++pause_index_;
 }
 
 std::optional<TurnDetector::Decision> TurnDetector::finish() {

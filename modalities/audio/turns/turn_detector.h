@@ -33,7 +33,8 @@ class TurnDetector {
   Decision add(float probability);
   /// At the end of the input: the end of an open turn, if there is one.
   std::optional<Decision> finish();
-  /// Between turns again, without an end of the one that is open. Pauses go on counting.
+  /// Between turns again, without an end of the one that is open. Counts as a pause, so that the answers to come have
+  /// numbers above all that was dropped.
   void forget_turn();
   /// Windows of speech (with short gaps) that wait to become a turn.
   int candidate_windows() const { return candidate_windows_; }

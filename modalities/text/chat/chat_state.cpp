@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "morph/log.h"
+#include "morph/turn_protocol.h"
 #include "utf8.h"
 
 namespace morph::text {
@@ -145,10 +146,10 @@ void ChatState::on_control(StageIo& io, const ControlEvent& event) {
     for (const auto& [name, value] : event.values.values()) params_.set(name, value);
     params_changed_ = true;
   }
-  if (event.name == "reports_heard") awaits_reports_ = true;
-  if (event.name != "heard" && event.name != "interrupted") return;
+  if (event.name == turns::kReportsHeard) awaits_reports_ = true;
+  if (event.name != turns::kHeard && event.name != turns::kInterrupted) return;
   reported_epoch_ = std::max(reported_epoch_, event.epoch);
-  if (event.name == "interrupted") on_interrupted(io, event);
+  if (event.name == turns::kInterrupted) on_interrupted(io, event);
 }
 
 bool ChatState::next_turn(StageIo& io) {
@@ -241,7 +242,7 @@ void ChatState::commit() {
 }
 
 void ChatState::on_interrupted(StageIo& io, const ControlEvent& event) {
-  const std::int64_t reported = event.values.has("heard_bytes") ? event.values.get_int("heard_bytes") : 0;
+  const std::int64_t reported = event.values.has(turns::kHeardBytes) ? event.values.get_int(turns::kHeardBytes) : 0;
   const auto heard = static_cast<std::size_t>(std::max<std::int64_t>(reported, 0));
   const auto cut = [&](const std::vector<std::size_t>& ends) {
     const auto found = std::lower_bound(ends.begin(), ends.end(), heard);

@@ -505,56 +505,6 @@ TEST_CASE("what on_progress throws ends the run by name; the stage does not see 
   }
 }
 
-TEST_CASE("an observer that throws takes no other run of the batch with it", "[unit]") {
-  auto stage = std::make_shared<StubStage>([](StubState&, StageIo&) { return StepStatus::done; });
-  stage->batch = [](std::span<StepItem> items) {
-    for (StepItem& item : items) {
-      item.io->progress(0.5, "half way");
-      item.status = StepStatus::done;
-    }
-  };
-  PlanBuilder plan("pipe");
-  StageSpec spec = stub_spec("work", 0, 0, StageLoad::heavy);
-  spec.max_batch = 8;
-  plan.add("work", spec, stage);
-  exec::Executors executors({});
-  RunOptions fragile;
-  fragile.on_progress = [](const std::string&, double, std::string_view) { throw std::bad_alloc(); };
-  std::vector<std::unique_ptr<Run>> runs;
-  for (int i = 0; i < 8; ++i) {
-    runs.push_back(executors.create(plan.plan(), plan.stages(), i % 2 == 0 ? fragile : RunOptions{}));
-    runs.back()->start();
-  }
-  for (std::size_t i = 0; i < runs.size(); ++i) {
-    if (i % 2 == 0)
-      CHECK_THROWS_AS(runs[i]->wait(), Error);
-    else
-      CHECK_NOTHROW(runs[i]->wait());
-  }
-}
-
-TEST_CASE("a stage that cannot say its batch key is stepped alone", "[unit]") {
-  auto most = std::make_shared<std::atomic<int>>(0);
-  auto stage = std::make_shared<StubStage>([](StubState&, StageIo&) { return StepStatus::done; });
-  stage->batch = [most](std::span<StepItem> items) {
-    most->store(std::max(most->load(), static_cast<int>(items.size())));
-    for (StepItem& item : items) item.status = StepStatus::done;
-  };
-  stage->key = [](const StubState&) -> std::uint64_t { throw std::runtime_error("no key"); };
-  PlanBuilder plan;
-  StageSpec spec = stub_spec("work", 0, 0, StageLoad::heavy);
-  spec.max_batch = 8;
-  plan.add("work", spec, stage);
-  exec::Executors executors({});
-  std::vector<std::unique_ptr<Run>> runs;
-  for (int i = 0; i < 8; ++i) {
-    runs.push_back(executors.create(plan.plan(), plan.stages(), {}));
-    runs.back()->start();
-  }
-  for (auto& run : runs) CHECK_NOTHROW(run->wait());
-  CHECK(most->load() == 1);
-}
-
 TEST_CASE("stages that do not fit the plan are refused", "[unit]") {
   PlanBuilder plan;
   plan.add("a", stub_spec("a", 0, 1), counting_stage(1));

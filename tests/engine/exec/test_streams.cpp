@@ -4,6 +4,7 @@
 #include <condition_variable>
 #include <mutex>
 #include <random>
+#include <stdexcept>
 
 #include "engine/exec/scheduler_driver.h"
 #include "exec/executors.h"
@@ -234,6 +235,49 @@ TEST_CASE("a batch is filled with the most urgent", "[unit]") {
   driver.finish(*step);
   driver.run();
   for (const auto& run : background) CHECK(run->state == RunState::finished);
+}
+
+TEST_CASE("an observer that throws takes no other run of its batch with it", "[unit]") {
+  auto stage = std::make_shared<StubStage>(nullptr);
+  stage->batch = [](std::span<StepItem> items) {
+    for (StepItem& item : items) {
+      item.io->progress(0.5, "half way");
+      item.status = StepStatus::done;
+    }
+  };
+  PlanBuilder plan("pipe");
+  StageSpec spec = stub_spec("work", 0, 0);
+  spec.max_batch = 8;
+  plan.add("work", spec, stage);
+  Driver driver;
+  RunOptions fragile;
+  fragile.on_progress = [](const std::string&, double, std::string_view) { throw std::bad_alloc(); };
+  std::vector<std::shared_ptr<exec::RunGraph>> runs;
+  for (int i = 0; i < 8; ++i) runs.push_back(driver.start(plan, i % 2 == 0 ? fragile : RunOptions{}));
+  driver.run();
+  CHECK(driver.batch_sizes == std::vector<std::size_t>{8});
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    CHECK(runs[i]->state == (i % 2 == 0 ? RunState::failed : RunState::finished));
+    if (i % 2 == 0) CHECK(runs[i]->error->where() == "pipe/work/progress");
+  }
+}
+
+TEST_CASE("a stage that cannot say its batch key is stepped alone", "[unit]") {
+  const bool throws = GENERATE(true, false);
+  auto stage = std::make_shared<StubStage>([](StubState&, StageIo&) { return StepStatus::done; });
+  stage->key = [throws](const StubState&) -> std::uint64_t {
+    if (throws) throw std::runtime_error("no key");
+    return 0;
+  };
+  PlanBuilder plan;
+  StageSpec spec = stub_spec("work", 0, 0);
+  spec.max_batch = 8;
+  plan.add("work", spec, stage);
+  Driver driver;
+  for (int i = 0; i < 8; ++i) driver.start(plan);
+  driver.run();
+  CHECK(driver.batch_sizes == (throws ? std::vector<std::size_t>(8, 1) : std::vector<std::size_t>{8}));
+  for (const auto& run : driver.graphs) CHECK(run->state == RunState::finished);
 }
 
 namespace {

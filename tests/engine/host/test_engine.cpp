@@ -3,11 +3,14 @@
 #include <catch2/catch.hpp>
 #include <cstdlib>
 #include <fstream>
+#include <future>
 #include <stdexcept>
+#include <thread>
 
 #include "engine/graph/compile_fixture.h"
 #include "host/stage_cache.h"
 #include "morph/engine.h"
+#include "morph/log.h"
 #include "testing/stub_stages.h"
 
 using namespace morph;
@@ -306,4 +309,122 @@ TEST_CASE("a model is found by name or path, or the error says how to get it", "
                                  Contains("morph pull starter") && Contains(folder.path().string()));
   }
   CHECK_THROWS_WITH(locator.find("/no/such/place"), Contains("there is no such file or folder"));
+}
+
+TEST_CASE("runs that differ in run parameters share a stage; those of loading tell stages apart", "[unit]") {
+  std::atomic<int> n_created{0};
+  EngineOptions options;
+  options.model_folders = {"/nowhere"};
+  std::vector<std::string> seen;
+  Engine engine(options, [&](Registry& registry) {
+    StageSpec spec = stub_spec("number/twice", 1, 1);
+    spec.params = {
+        {.name = "size", .type = ParamType::integer, .default_value = std::int64_t{1}, .help = ""},
+        {.name = "heat", .type = ParamType::number, .default_value = 0.0, .help = "", .scope = ParamScope::run}};
+    spec.create = [&](const CreateContext& context) -> std::shared_ptr<const Stage> {
+      ++n_created;
+      for (const auto& [name, value] : context.params.values()) seen.push_back(name);
+      return mapping_stage([](std::int64_t x) { return 2 * x; });
+    };
+    registry.add_stage(spec);
+  });
+  const auto load = [&](std::map<std::string, Value> params) {
+    CompileOptions compile;
+    compile.params = std::move(params);
+    const CompileResult result = engine.compile(parse_pipeline(kDouble, "test"), compile);
+    REQUIRE(result.plan);
+    engine.load(result.plan, nullptr);
+    return result.plan;
+  };
+  const auto cold = load({}), warm = load({{"twice.heat", 0.5}});
+  CHECK(n_created == 1);
+  CHECK(seen == std::vector<std::string>{"size"});  // what tells runs apart is none of a stage's business
+  const auto large = load({{"twice.size", std::int64_t{2}}});
+  CHECK(n_created == 2);
+}
+
+TEST_CASE("a run of a loaded plan is made while another plan loads", "[unit]") {
+  std::promise<void> loading, let_go;
+  std::shared_future<void> go = let_go.get_future().share();
+  EngineOptions options;
+  options.model_folders = {"/nowhere"};
+  Engine engine(options, [&](Registry& registry) {
+    StageSpec spec = stub_spec("number/twice", 1, 1);
+    spec.params = {{.name = "slow", .type = ParamType::boolean, .default_value = false, .help = ""}};
+    spec.create = [&](const CreateContext& context) -> std::shared_ptr<const Stage> {
+      if (context.params.get_bool("slow")) {
+        loading.set_value();
+        go.wait();
+      }
+      return mapping_stage([](std::int64_t x) { return 2 * x; });
+    };
+    registry.add_stage(spec);
+  });
+  const auto compile = [&](bool slow) {
+    CompileOptions one;
+    one.params = {{"twice.slow", slow}};
+    return engine.compile(parse_pipeline(kDouble, "test"), one).plan;
+  };
+  const auto quick = compile(false), slow = compile(true);
+  engine.load(quick, nullptr);
+  std::thread loader([&] { engine.load(slow, nullptr); });
+  loading.get_future().wait();
+  auto run = engine.create_run(quick, {});  // a defect hangs here
+  run->start();
+  run->feed("in", number(4));
+  CHECK(number_of(*run->read("out", std::chrono::seconds(60))) == 8);
+  let_go.set_value();
+  loader.join();
+}
+
+TEST_CASE("two types of model under one key are a named error", "[unit]") {
+  struct One final : Model {};
+  struct Other final : Model {};
+  ModelStore store;
+  const auto held = store.get_as<One>("the key", [] { return std::make_shared<const One>(); });
+  try {
+    store.get_as<Other>("the key", [] { return std::make_shared<const Other>(); });
+    FAIL("expected an Error");
+  } catch (const Error& error) {
+    CHECK(error.where() == "the key");
+    CHECK_THAT(error.message(), Contains("One") && Contains("Other"));
+  }
+}
+
+TEST_CASE("a log sink may log, and wait for a thread that does", "[unit]") {
+  std::atomic<int> n_lines{0};
+  set_log_sink([&](LogLevel, std::string_view line) {
+    ++n_lines;
+    if (line.find("outer") == std::string_view::npos) return;
+    log(LogLevel::error, "test", "inner");
+    std::thread([] { log(LogLevel::error, "test", "from a thread"); }).join();
+  });
+  log(LogLevel::error, "test", "outer");
+  set_log_sink(nullptr);
+  CHECK(n_lines == 3);
+}
+
+TEST_CASE("a diagnostic names stage, port and parameter as fields", "[unit]") {
+  Made made;
+  const auto engine = engine_with(made);
+  const auto findings = [&](const std::string& document, CompileOptions options = {}) {
+    const CompileResult result = engine->compile(parse_pipeline(document, "test"), options);
+    REQUIRE_FALSE(result.diagnostics.empty());
+    return result.diagnostics.front();
+  };
+  CompileOptions wrong;
+  wrong.params = {{"twice.nothing", true}};
+  Diagnostic found = findings(kDouble, wrong);
+  CHECK(found.stage == "twice");
+  CHECK(found.parameter == "nothing");
+  CHECK(found.port.empty());
+  wrong.params = {{"nothing", true}};
+  found = findings(kDouble, wrong);
+  CHECK(found.stage.empty());
+  CHECK(found.parameter == "nothing");
+  found = findings(R"({"morph": 1, "name": "double", "outputs": {"out": {"type": "event", "from": "twice.out0"}},
+    "stages": {"twice": {"stage": "number/twice"}}})");
+  CHECK(found.stage == "twice");
+  CHECK(found.port == "in0");
+  CHECK(found.parameter.empty());
 }

@@ -62,3 +62,24 @@ TEST_CASE("an open turn ends with the input and after the longest time", "[unit]
   rules.max_turn_s = 0.96;  // 30 windows
   CHECK(turns(many('S', 50), rules, false) == "6> 29e1 36> ");
 }
+
+TEST_CASE("a turn that is forgotten has no end, and counts as a pause", "[unit]") {
+  TurnDetector detector(TurnRules{});
+  const auto add = [&](float probability, int n) {
+    std::vector<TurnMarker> markers;
+    std::uint64_t pause = 0;
+    for (int i = 0; i < n; ++i) {
+      const TurnDetector::Decision decision = detector.add(probability);
+      if (decision.marker != TurnMarker::none) markers.push_back(decision.marker);
+      pause = std::max(pause, decision.pause_index);
+    }
+    return std::make_pair(markers, pause);
+  };
+  CHECK(add(0.9f, 20).first == std::vector<TurnMarker>{TurnMarker::speech_start});
+  CHECK(add(0.1f, 8).second == 1);
+  detector.forget_turn();
+  CHECK(add(0.1f, 40).first.empty());  // no end of what was dropped
+  CHECK_FALSE(detector.finish());
+  CHECK(add(0.9f, 20).first == std::vector<TurnMarker>{TurnMarker::speech_start});
+  CHECK(add(0.1f, 8).second == 3);
+}
