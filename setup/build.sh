@@ -10,12 +10,13 @@ prepare() {
 }
 
 # ensure_starter_pack ROOT [NAMES...]: the small weights that make the first command work, and what else is named
-# (skipped with MORPH_NO_PULL=1).
+# (skipped with MORPH_NO_PULL=1, and where MORPH_MODELS names a folder of models that somebody chose: a pack that was
+# not asked for is not put there; `morph pull starter` does).
 ensure_starter_pack() {
   local python=/usr/bin/python3 root=$1 wanted=(--ensure)
   shift
   (($# == 0)) || wanted=(--only starter "$@")
-  [[ ${MORPH_NO_PULL:-0} != 1 && -f $root/assets/starter/fetch.py ]] || return 0
+  [[ ${MORPH_NO_PULL:-0} != 1 && -z ${MORPH_MODELS:-} && -f $root/assets/starter/fetch.py ]] || return 0
   [[ -x $python ]] || python=python3
   "$python" "$root/assets/starter/fetch.py" "${wanted[@]}" >&2
 }

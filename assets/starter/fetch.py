@@ -29,7 +29,9 @@ def cache_dir(environment):
 
 
 def models_dir(environment):
-    return environment.get("MORPH_MODELS") or os.path.join(cache_dir(environment), "models")
+    """The first folder of $MORPH_MODELS, which may be a list with colons, else the cache's."""
+    chosen = [folder for folder in environment.get("MORPH_MODELS", "").split(":") if folder]
+    return chosen[0] if chosen else os.path.join(cache_dir(environment), "models")
 
 
 def load_manifest(path=MANIFEST):
@@ -54,7 +56,7 @@ def is_installed(models, name, model):
             if json.load(stream) != stamp_of(name, model):
                 return False
         return all(os.stat(os.path.join(folder, f["path"])).st_size == f["bytes"] for f in model["files"])
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
 
 

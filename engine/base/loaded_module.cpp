@@ -26,22 +26,20 @@ std::vector<std::filesystem::path> folders() {
 
 }  // namespace
 
-LoadedModule::LoadedModule(const std::string& name) : name_(name) {
-  const std::string file = "libmorph_" + name + ".so";
+std::filesystem::path find_beside_modules(const std::string& file) {
   std::string looked;
   for (const auto& folder : folders()) {
-    const std::filesystem::path candidate = folder / file;
-    if (!std::filesystem::exists(candidate)) {
-      looked += (looked.empty() ? "" : ", ") + folder.string();
-      continue;
-    }
-    handle_ = dlopen(candidate.c_str(), RTLD_NOW | RTLD_LOCAL);
-    if (handle_ == nullptr)
-      throw Error(ErrorCode::config, candidate.string(), std::string("cannot be loaded: ") + dlerror());
-    return;
+    std::error_code failed;
+    if (std::filesystem::exists(folder / file, failed)) return folder / file;
+    looked += (looked.empty() ? "" : ", ") + folder.string();
   }
-  throw Error(ErrorCode::config, file,
-              "the module was not found in " + looked + "; build all targets, or set MORPH_MODULES");
+  throw Error(ErrorCode::config, file, "was not found in " + looked + "; build all targets, or set MORPH_MODULES");
+}
+
+LoadedModule::LoadedModule(const std::string& name) : name_(name) {
+  const std::filesystem::path file = find_beside_modules("libmorph_" + name + ".so");
+  handle_ = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (handle_ == nullptr) throw Error(ErrorCode::config, file.string(), std::string("cannot be loaded: ") + dlerror());
 }
 
 LoadedModule::~LoadedModule() = default;  // libraries with threads of their own do not survive dlclose

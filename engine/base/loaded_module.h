@@ -2,9 +2,14 @@
 // with GDAL, FFmpeg with its hundred libraries) is slow to start and large. A module exports C functions only.
 #pragma once
 
+#include <filesystem>
 #include <string>
 
 namespace morph {
+
+/// A file that is installed beside the modules, such as a program that this library starts. Throws Error{config} that
+/// says where it was looked for.
+std::filesystem::path find_beside_modules(const std::string& file);
 
 /// A module that stays loaded until the object dies. Looked for in $MORPH_MODULES, in modules/ beside the program and
 /// in

@@ -3,8 +3,8 @@
 #include "morph/log.h"
 
 #include <spdlog/logger.h>
+#include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/sink.h>
-#include <spdlog/sinks/stdout_color_sinks.h>
 
 #include <array>
 #include <cstdlib>
@@ -12,6 +12,8 @@
 #include <mutex>
 #include <string>
 #include <utility>
+
+#include "morph/message.h"
 
 namespace morph {
 namespace {
@@ -73,7 +75,7 @@ LogLevel level_from_environment() {
 class HostSink final : public spdlog::sinks::sink {
  public:
   using Host = std::function<void(LogLevel, std::string_view)>;
-  HostSink() { terminal_.set_pattern("%H:%M:%S.%e %^%l%$ %v"); }
+  HostSink() : formatter_(std::make_unique<spdlog::pattern_formatter>("%H:%M:%S.%e %l %v")) {}
   void set(Host host) {
     auto next = host ? std::make_shared<const Host>(std::move(host)) : nullptr;
     const std::lock_guard<std::mutex> lock(mutex_);
@@ -82,25 +84,30 @@ class HostSink final : public spdlog::sinks::sink {
 
   void log(const spdlog::details::log_msg& message) override {
     std::shared_ptr<const Host> host;
+    spdlog::memory_buf_t line;
     {
       const std::lock_guard<std::mutex> lock(mutex_);
       host = host_;
+      if (!host) formatter_->format(message, line);
     }
     if (host)
       (*host)(from_spdlog(message.level), std::string_view(message.payload.data(), message.payload.size()));
     else
-      terminal_.log(message);
+      write_message(shown_text(std::string_view(line.data(), line.size()), true));
   }
-  void flush() override { terminal_.flush(); }
-  void set_pattern(const std::string& pattern) override { terminal_.set_pattern(pattern); }
+  void flush() override {}
+  void set_pattern(const std::string& pattern) override {
+    set_formatter(std::make_unique<spdlog::pattern_formatter>(pattern));
+  }
   void set_formatter(std::unique_ptr<spdlog::formatter> formatter) override {
-    terminal_.set_formatter(std::move(formatter));
+    const std::lock_guard<std::mutex> lock(mutex_);
+    formatter_ = std::move(formatter);
   }
 
  private:
   std::mutex mutex_;
   std::shared_ptr<const Host> host_;
-  spdlog::sinks::stderr_color_sink_mt terminal_;
+  std::unique_ptr<spdlog::formatter> formatter_;
 };
 
 struct LogState {

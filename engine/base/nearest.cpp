@@ -26,14 +26,19 @@ std::vector<std::string> nearest_names(std::string_view wanted, const std::vecto
                                        std::size_t limit) {
   constexpr std::size_t kLongest = 200;  // longer text is no name; keeps hostile input cheap
   if (wanted.empty() || wanted.size() > kLongest) return {};
+  constexpr std::size_t kMostWork = 1u << 23;  // pairs of letters compared
   std::vector<std::pair<std::size_t, std::string>> found;
+  std::size_t work = 0;
   for (const std::string& name : names) {
     if (name.empty() || name.size() > kLongest) continue;
-    const std::size_t edits = edit_distance(wanted, name);
     const std::size_t allowed = std::max<std::size_t>(1, std::max(wanted.size(), name.size()) / 3);
+    const std::size_t apart = std::max(wanted.size(), name.size()) - std::min(wanted.size(), name.size());
+    const bool comparable = apart <= allowed && work < kMostWork;
+    if (comparable) work += wanted.size() * name.size();
+    const std::size_t edits = comparable ? edit_distance(wanted, name) : allowed + apart;
     const bool holds = (wanted.size() >= 3 && name.find(wanted) != std::string::npos) ||
                        (name.size() >= 3 && wanted.find(name) != std::string_view::npos);
-    if (edits <= allowed || holds) found.emplace_back(edits, name);
+    if ((comparable && edits <= allowed) || holds) found.emplace_back(edits, name);
   }
   std::sort(found.begin(), found.end());
   std::vector<std::string> result;

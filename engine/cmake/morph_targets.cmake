@@ -87,7 +87,7 @@ function(morph_finish_modalities)
   foreach(name IN LISTS MORPH_MODALITIES)
     morph_add_library(morph_${name}
       FOLDERS modalities/${name}
-      EXCLUDE "/modalities/${name}/([^/]*|modules/[^/]*)\\.cpp$"
+      EXCLUDE "/modalities/${name}/([^/]*|(modules|programs)/[^/]*)\\.cpp$"
       PRIVATE_INCLUDE modalities/${name} engine
       LINK morph_engine morph_tensor morph_openvino morph_${name}_api ${payloads}
       LINK_PRIVATE ${MORPH_MODALITY_APIS} ${MORPH_MODALITY_${name}_LINK} fmt::fmt spdlog::spdlog
@@ -105,6 +105,22 @@ function(morph_finish_modalities)
       set_property(GLOBAL APPEND PROPERTY MORPH_MODULES morph_${module})
       if(TARGET morph_${name})
         add_dependencies(morph_${name} morph_${module})
+      endif()
+    endforeach()
+    # programs/X.cpp: a program of its own beside the modules, which the library starts for work that must not be able to
+    # harm the process.
+    file(GLOB programs CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/modalities/${name}/programs/*.cpp")
+    foreach(source IN LISTS programs)
+      get_filename_component(program "${source}" NAME_WE)
+      add_executable(morph_${program} "${source}")
+      target_include_directories(morph_${program} PRIVATE "${PROJECT_SOURCE_DIR}/modalities/${name}"
+        "${PROJECT_SOURCE_DIR}/engine/include")
+      target_link_libraries(morph_${program} PRIVATE morph_options ${MORPH_PROGRAM_${program}_LINK})
+      target_compile_definitions(morph_${program} PRIVATE ${MORPH_PROGRAM_${program}_DEFINITIONS})
+      set_target_properties(morph_${program} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_RUNTIME_OUTPUT_DIRECTORY}/modules")
+      set_property(GLOBAL APPEND PROPERTY MORPH_MODULES morph_${program})
+      if(TARGET morph_${name})
+        add_dependencies(morph_${name} morph_${program})
       endif()
     endforeach()
   endforeach()

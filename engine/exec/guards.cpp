@@ -54,8 +54,9 @@ GuardFindings guard_step(const Registry* registry, GraphNode& node, bool done) {
     if (guard == nullptr) continue;
     (*guard)(*payload, report);
     if (report.nan) {
+      // A source passes on what its input holds; elsewhere numbers like these come of weights.
       findings.error = std::make_shared<const Error>(
-          ErrorCode::internal, node.where + "/" + port_name(node, port),
+          node.spec->inputs.empty() ? ErrorCode::format : ErrorCode::weights, node.where + "/" + port_name(node, port),
           fmt::format("packet {} ({}) holds NaN or infinite values; the weights or the input are damaged, or the "
                       "device computes wrongly (try another with --device)",
                       sent.packet.sequence, payload->type_name()));

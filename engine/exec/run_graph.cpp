@@ -86,42 +86,52 @@ void add_links(RunGraph& graph) {
     if (node->app_read && node->in_links.front() < 0) misfit(node->where, "nothing feeds this output");
 }
 
-/// Ancestors and distances, by walking the links until nothing changes; delay links do not count.
+/// Nodes so that every link but delays leads forward; fewer than all when there is a cycle.
+std::vector<std::size_t> forward_order(const RunGraph& graph, const std::vector<std::vector<std::size_t>>& readers) {
+  std::vector<int> n_waiting(graph.nodes.size(), 0);
+  for (const std::vector<std::size_t>& each : readers)
+    for (const std::size_t to : each) ++n_waiting[to];
+  std::vector<std::size_t> order;
+  for (std::size_t i = 0; i < graph.nodes.size(); ++i)
+    if (n_waiting[i] == 0) order.push_back(i);
+  for (std::size_t next = 0; next < order.size(); ++next)
+    for (const std::size_t to : readers[order[next]])
+      if (--n_waiting[to] == 0) order.push_back(to);
+  return order;
+}
+
+/// Distances to the nearest end and everybody's ancestors, each link once: documents decide how many there are.
 void add_topology(RunGraph& graph) {
   const std::size_t n = graph.nodes.size();
-  std::vector<std::vector<bool>> upstream(n, std::vector<bool>(n, false));
-  constexpr int kFar = 1 << 20;
-  for (auto& node : graph.nodes) {
-    const bool sink =
-        std::all_of(node->out_links.begin(), node->out_links.end(), [](auto& out) { return out.empty(); });
-    node->distance = sink ? 0 : kFar;
+  std::vector<std::vector<std::size_t>> readers(n);  // of each node, but over delays
+  for (const GraphLink& link : graph.links)
+    if (!link.delay)
+      readers[static_cast<std::size_t>(link.from_node)].push_back(static_cast<std::size_t>(link.to_node));
+  const std::vector<std::size_t> order = forward_order(graph, readers);
+  if (order.size() != n) {
+    std::vector<bool> ordered(n, false);
+    for (const std::size_t i : order) ordered[i] = true;
+    const auto at = static_cast<std::size_t>(std::find(ordered.begin(), ordered.end(), false) - ordered.begin());
+    misfit(graph.nodes[at]->where, "the stage is upstream of itself without a delay link");
   }
-  bool changed = true;
-  for (std::size_t round = 0; changed && round <= n; ++round) {
-    changed = false;
-    for (const GraphLink& link : graph.links) {
-      if (link.delay) continue;
-      const auto from = static_cast<std::size_t>(link.from_node), to = static_cast<std::size_t>(link.to_node);
-      auto& distance = graph.nodes[from]->distance;
-      if (graph.nodes[to]->distance + 1 < distance) {
-        distance = graph.nodes[to]->distance + 1;
-        changed = true;
-      }
-      const auto add = [&](std::size_t ancestor) {
-        if (upstream[to][ancestor]) return;
-        upstream[to][ancestor] = true;
-        changed = true;
-      };
-      add(from);
-      for (std::size_t i = 0; i < n; ++i)
-        if (upstream[from][i]) add(i);
+  constexpr std::size_t kBits = 64;
+  std::vector<std::vector<std::uint64_t>> upstream(n, std::vector<std::uint64_t>((n + kBits - 1) / kBits, 0));
+  for (const std::size_t from : order)
+    for (const std::size_t to : readers[from]) {
+      for (std::size_t word = 0; word < upstream[to].size(); ++word) upstream[to][word] |= upstream[from][word];
+      upstream[to][from / kBits] |= std::uint64_t{1} << (from % kBits);
     }
+  constexpr int kFar = 1 << 20;
+  for (std::size_t at = n; at-- > 0;) {
+    GraphNode& node = *graph.nodes[order[at]];
+    const bool sink = std::all_of(node.out_links.begin(), node.out_links.end(), [](auto& out) { return out.empty(); });
+    node.distance = sink ? 0 : kFar;
+    for (const std::size_t to : readers[order[at]])
+      node.distance = std::min(node.distance, graph.nodes[to]->distance + 1);
   }
-  for (std::size_t i = 0; i < n; ++i) {
-    if (upstream[i][i]) misfit(graph.nodes[i]->where, "the stage is upstream of itself without a delay link");
+  for (std::size_t i = 0; i < n; ++i)
     for (std::size_t j = 0; j < n; ++j)
-      if (upstream[i][j]) graph.nodes[i]->ancestors.push_back(static_cast<int>(j));
-  }
+      if ((upstream[i][j / kBits] >> (j % kBits) & 1) != 0) graph.nodes[i]->ancestors.push_back(static_cast<int>(j));
 }
 
 }  // namespace

@@ -74,6 +74,12 @@ class Flattener {
     diagnostics_.push_back({Diagnostic::Severity::error, code, where, std::move(message)});
   }
 
+  /// Names that are near, for the first findings: comparing thousands of names with thousands takes minutes.
+  std::string suggest(std::string_view wanted, const std::vector<std::string>& names) const {
+    constexpr std::size_t kMostFindings = 50;
+    return diagnostics_.size() < kMostFindings ? morph::suggest(wanted, names) : std::string();
+  }
+
   std::string where(const std::string& name) const { return name.empty() ? root_ : root_ + "/" + name; }
 
   // ------------------------------------------------------------------------------------------ parameters

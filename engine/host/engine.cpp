@@ -19,6 +19,7 @@
 #include "graph/run_params.h"
 #include "host/admission.h"
 #include "host/stage_cache.h"
+#include "morph/cores.h"
 #include "morph/log.h"
 
 namespace morph {
@@ -95,7 +96,7 @@ struct Engine::Impl {
       : options(std::move(given)),
         library(options.pipeline_folders),
         locator(options.model_folders.empty() ? ModelLocator() : ModelLocator(options.model_folders)) {
-    if (options.n_threads <= 0) options.n_threads = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+    if (options.n_threads <= 0) options.n_threads = usable_cores();
   }
 
   std::function<std::filesystem::path(const std::string&)> find_model() const {

@@ -14,16 +14,22 @@
 #include <cstring>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <thread>
 
 #include "morph/error.h"
+#include "morph/json_limits.h"
+#include "morph/message.h"
 #include "morph/provenance.h"
 
 namespace morph {
 namespace {
 
 constexpr int kAttempts = 5;
-constexpr std::size_t kMaxListing = 64u << 20;
+// A listing has some 300 bytes and 10 values for each file.
+constexpr JsonLimits kListingLimits{32u << 20, 16, 1u << 19};
+constexpr std::size_t kMaxFiles = 50'000;
+constexpr std::uint64_t kMaxFileBytes = std::uint64_t{1} << 50;
 
 struct CurlGlobal {
   CurlGlobal() { curl_global_init(CURL_GLOBAL_DEFAULT); }
@@ -57,7 +63,7 @@ Curl make_request(const std::string& url, const std::string& token, Headers& hea
 
 std::size_t append_to_string(char* data, std::size_t size, std::size_t count, void* user) {
   std::string& text = *static_cast<std::string*>(user);
-  if (text.size() + size * count > kMaxListing) return 0;
+  if (text.size() + size * count > kListingLimits.bytes) return 0;
   text.append(data, size * count);
   return size * count;
 }
@@ -162,18 +168,72 @@ std::string escape_path(const std::string& path) {
 
 void pause_before_retry(int attempt) { std::this_thread::sleep_for(std::chrono::milliseconds(200 << attempt)); }
 
+bool is_own_record(const std::string& path) { return path == "morph.json" || path == kHubRecord; }
+
 bool worth_retrying(CURLcode code, long status) { return code != CURLE_OK || status >= 500 || status == 429; }
 
 }  // namespace
 
+HubModel parse_hub_listing(std::string_view body, const std::string& where) {
+  const auto bad = [&](const std::string& why) -> Error {
+    return Error(ErrorCode::format, where, "the listing is not what a hub sends: " + why);
+  };
+  if (const std::string excess = json_excess(body, kListingLimits); !excess.empty()) throw bad(excess);
+  const nlohmann::json listing = nlohmann::json::parse(body.begin(), body.end(), nullptr, false);
+  if (!listing.is_object() || !listing.contains("siblings") || !listing["siblings"].is_array())
+    throw bad("expected an object with \"siblings\"");
+  if (listing["siblings"].size() > kMaxFiles)
+    throw bad(fmt::format("expected at most {} files, found {}", kMaxFiles, listing["siblings"].size()));
+  const auto text_of = [&](const nlohmann::json& object, const char* key, const std::string& whose) -> std::string {
+    if (!object.contains(key) || object[key].is_null()) return {};
+    if (!object[key].is_string()) throw bad(fmt::format("expected text as \"{}\" of {}, found other", key, whose));
+    return object[key].get<std::string>();
+  };
+  const auto hash_of = [&](const nlohmann::json& object, const char* key, std::size_t digits,
+                           const std::string& whose) {
+    std::string hash = text_of(object, key, whose);
+    if (!hash.empty() && (hash.size() != digits || hash.find_first_not_of("0123456789abcdef") != hash.npos))
+      throw bad(fmt::format("expected {} hexadecimal digits as \"{}\" of {}", digits, key, whose));
+    return hash;
+  };
+  HubModel model;
+  model.commit = text_of(listing, "sha", "the model");
+  if (model.commit.empty() || model.commit.size() > 64 ||
+      !std::all_of(model.commit.begin(), model.commit.end(), [](unsigned char c) { return std::isalnum(c) != 0; }))
+    throw bad("expected the commit as \"sha\"");
+  std::uint64_t total = 0;
+  std::set<std::string> paths;
+  for (const nlohmann::json& entry : listing["siblings"]) {
+    if (!entry.is_object()) throw bad("expected an object for each file");
+    HubFile file;
+    file.path = text_of(entry, "rfilename", "a file");
+    check_relative_path(file.path);
+    const std::string shown = '"' + shown_text(file.path) + '"';
+    if (!paths.insert(file.path).second) throw bad(shown + " is listed twice");
+    const bool large = entry.contains("lfs") && entry["lfs"].is_object();
+    const nlohmann::json& about = large ? entry["lfs"] : entry;
+    const nlohmann::json size = about.value("size", nlohmann::json());
+    if (!size.is_number_unsigned() || size.get<std::uint64_t>() > kMaxFileBytes)
+      throw bad(fmt::format("expected the size of {} in bytes, found {}", shown, size.dump().substr(0, 40)));
+    file.bytes = size.get<std::uint64_t>();
+    total += file.bytes;  // 2^50 bytes for each of some 2^16 files at most
+    if (total > kMaxFileBytes) throw bad("expected less than a pebibyte in all files together");
+    file.sha256 = large ? hash_of(about, "sha256", 64, shown) : "";
+    file.git_blob_sha1 = large ? "" : hash_of(entry, "blobId", 40, shown);
+    model.files.push_back(std::move(file));
+  }
+  return model;
+}
+
 void check_relative_path(const std::string& path) {
   const auto bad = [&](const char* why) {
-    throw Error(ErrorCode::format, "hub listing", fmt::format("refuses the path \"{}\": {}", path, why));
+    throw Error(ErrorCode::format, "hub listing", fmt::format("refuses the path \"{}\": {}", shown_text(path), why));
   };
   if (path.empty() || path.size() > 512) bad("empty or too long");
   if (path.front() == '/' || path.find('\\') != std::string::npos) bad("not a relative path");
-  for (const char c : path)
-    if (static_cast<unsigned char>(c) < 32) bad("control character");
+  if (shown_text(path) != path) bad("control characters, or not UTF-8");
+  for (const auto& part : std::filesystem::path(path))
+    if (part.native().size() > 200) bad("a name of more than 200 bytes");
   for (const auto& part : std::filesystem::path(path))
     if (part == ".." || part == "." || part.empty()) bad("leaves the folder");
 }
@@ -213,11 +273,33 @@ HubName parse_hub_name(const std::string& text) {
   return parsed;
 }
 
+namespace {
+
+/// "host" of "http://host:port/..."; brackets of IPv6 included.
+std::string host_of(const std::string& address) {
+  std::string rest = address.substr(address.find("://") + 3);
+  rest = rest.substr(0, rest.find('/'));
+  if (const std::size_t at = rest.rfind('@'); at != rest.npos) rest = rest.substr(at + 1);
+  return rest.starts_with('[') ? rest.substr(0, rest.find(']') + 1) : rest.substr(0, rest.find(':'));
+}
+
+bool is_this_machine(const std::string& host) {
+  return host == "localhost" || host == "[::1]" ||
+         (host.starts_with("127.") && host.find_first_not_of("0123456789.") == host.npos);
+}
+
+}  // namespace
+
 HubClient::HubClient(std::string base, std::string token) : base_(std::move(base)), token_(std::move(token)) {
   while (!base_.empty() && base_.back() == '/') base_.pop_back();
   if (!base_.starts_with("http://") && !base_.starts_with("https://"))
     throw Error(ErrorCode::config, "MORPH_HUB",
                 "expected an address that begins with https:// or http://, found \"" + base_ + "\"");
+  if (!token_.empty() && base_.starts_with("http://") && !is_this_machine(host_of(base_)))
+    throw Error(
+        ErrorCode::config, "HF_TOKEN",
+        "a token is not sent over plain http, where everyone on the way could read it; unset it, or name the hub "
+        "by https:// in MORPH_HUB");
 }
 
 HubModel HubClient::list(const std::string& name, const std::string& revision) {
@@ -234,6 +316,9 @@ HubModel HubClient::list(const std::string& name, const std::string& revision) {
     curl_easy_setopt(curl.get(), CURLOPT_WRITEFUNCTION, append_to_string);
     curl_easy_setopt(curl.get(), CURLOPT_WRITEDATA, &body);
     code = curl_easy_perform(curl.get());
+    if (code == CURLE_WRITE_ERROR)
+      throw Error(ErrorCode::format, url,
+                  fmt::format("the listing is not what a hub sends (more than {} bytes)", kListingLimits.bytes));
     curl_easy_getinfo(curl.get(), CURLINFO_RESPONSE_CODE, &status);
     if (!worth_retrying(code, status)) break;
   }
@@ -245,27 +330,9 @@ HubModel HubClient::list(const std::string& name, const std::string& revision) {
     throw Error(ErrorCode::config, name, "the hub refuses access; set HF_TOKEN to a token that may read it");
   if (status == 404) throw Error(ErrorCode::config, name, "the hub has no such model or revision (" + revision + ")");
   if (status != 200) throw Error(ErrorCode::resource, base_, fmt::format("answered with HTTP status {}", status));
-  const nlohmann::json listing = nlohmann::json::parse(body, nullptr, false);
-  if (!listing.is_object() || !listing.contains("siblings") || !listing["siblings"].is_array())
-    throw Error(ErrorCode::format, url, "the listing is not what a hub sends (expected an object with \"siblings\")");
-  HubModel model{name, revision, listing.value("sha", revision), {}};
-  try {
-    for (const nlohmann::json& entry : listing["siblings"]) {
-      HubFile file;
-      file.path = entry.at("rfilename").get<std::string>();
-      check_relative_path(file.path);
-      if (entry.contains("lfs") && entry["lfs"].is_object()) {
-        file.bytes = entry["lfs"].at("size").get<std::uint64_t>();
-        file.sha256 = entry["lfs"].at("sha256").get<std::string>();
-      } else {
-        file.bytes = entry.at("size").get<std::uint64_t>();
-        file.git_blob_sha1 = entry.value("blobId", "");
-      }
-      model.files.push_back(std::move(file));
-    }
-  } catch (const nlohmann::json::exception& error) {
-    throw Error(ErrorCode::format, url, std::string("the listing is not understood: ") + error.what());
-  }
+  HubModel model = parse_hub_listing(body, url);
+  model.name = name;
+  model.revision = revision;
   return model;
 }
 
@@ -340,6 +407,8 @@ void HubClient::download(const HubModel& model, const HubFile& file, const std::
       fmt::format("could not be fetched after {} attempts ({}); run the command again to resume", kAttempts, last));
 }
 
+bool is_checked(const HubFile& file) { return !file.sha256.empty() || !file.git_blob_sha1.empty(); }
+
 std::vector<HubFile> select_files(const HubModel& model, const std::vector<std::string>& include) {
   const auto ends_with = [](const std::string& path, std::initializer_list<const char*> suffixes) {
     return std::any_of(suffixes.begin(), suffixes.end(), [&](const char* suffix) { return path.ends_with(suffix); });
@@ -348,12 +417,14 @@ std::vector<HubFile> select_files(const HubModel& model, const std::vector<std::
   for (const HubFile& file : model.files) {
     const bool pickle = ends_with(file.path, {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"});
     const bool foreign = ends_with(file.path, {".h5", ".msgpack", ".tflite", ".mlmodel", ".onnx_data", ".ot"});
-    const bool clutter = file.path == ".gitattributes";
+    // What this program says of a folder of models is its own to say: its licence, its family, where it came from.
+    const bool clutter = file.path == ".gitattributes" || is_own_record(file.path);
     bool wanted = !pickle && !foreign && !clutter;
     if (!include.empty())
-      wanted = !pickle && std::any_of(include.begin(), include.end(), [&](const std::string& pattern) {
-        return fnmatch(pattern.c_str(), file.path.c_str(), 0) == 0;
-      });
+      wanted = !pickle && !is_own_record(file.path) &&
+               std::any_of(include.begin(), include.end(), [&](const std::string& pattern) {
+                 return fnmatch(pattern.c_str(), file.path.c_str(), 0) == 0;
+               });
     if (wanted) chosen.push_back(file);
   }
   return chosen;

@@ -13,6 +13,7 @@
 #include <set>
 #include <span>
 
+#include "host/live_input.h"
 #include "morph/request.h"
 
 namespace morph {
@@ -205,10 +206,8 @@ std::vector<Binding> bind_ports(const Engine& engine, const Pipeline& pipeline, 
 }
 
 bool is_live(const std::vector<RequestInput>& inputs) {
-  return std::any_of(inputs.begin(), inputs.end(), [](const RequestInput& input) {
-    struct stat info {};
-    return input.argument == "-" && fstat(STDIN_FILENO, &info) == 0 && !S_ISREG(info.st_mode);
-  });
+  return std::any_of(inputs.begin(), inputs.end(), [](const RequestInput& input) { return input.argument == "-"; }) &&
+         stdin_is_live();
 }
 
 std::vector<std::string> unbound_outputs(const Pipeline& pipeline, const std::vector<Binding>& bindings) {

@@ -10,8 +10,10 @@
 #include <nlohmann/json.hpp>
 #include <span>
 
+#include "morph/json_limits.h"
 #include "morph/log.h"
 #include "morph/output_file.h"
+#include "morph/regular_file.h"
 
 namespace morph {
 namespace {
@@ -20,6 +22,8 @@ constexpr std::string_view kMarker = "morph-provenance:1:";
 constexpr std::uintmax_t kMaxRecord = 4u << 20;
 
 std::string hash_file(const std::filesystem::path& file) {
+  if (const std::string other = other_than_file(file); !other.empty())
+    throw Error(ErrorCode::resource, file.string(), "expected a file to compute the sha256 of, found " + other);
   std::ifstream in(file, std::ios::binary);
   if (!in) throw Error(ErrorCode::resource, file.string(), "cannot be read to compute its sha256");
   const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(), EVP_MD_CTX_free);
@@ -35,9 +39,35 @@ std::string hash_file(const std::filesystem::path& file) {
   return hex;
 }
 
-nlohmann::json read_json(const std::filesystem::path& file) {
-  std::ifstream in(file);
-  return in ? nlohmann::json::parse(in, nullptr, false) : nlohmann::json(nlohmann::json::value_t::discarded);
+constexpr JsonLimits kRecordLimits{kMaxRecord, 64, 1u << 18};
+
+/// Discarded when it is beyond the limits or no JSON.
+nlohmann::json parse_limited(std::string_view text, const JsonLimits& limits) {
+  if (!json_excess(text, limits).empty()) return nlohmann::json(nlohmann::json::value_t::discarded);
+  return nlohmann::json::parse(text.begin(), text.end(), nullptr, false);
+}
+
+/// Discarded when there is no such file, or none that can be understood.
+nlohmann::json read_json(const std::filesystem::path& file, const JsonLimits& limits) {
+  if (!other_than_file(file).empty()) return nlohmann::json(nlohmann::json::value_t::discarded);
+  return parse_limited(read_regular_file(file, limits.bytes, ErrorCode::format), limits);
+}
+
+bool is_utf8(const std::string& text) {
+  // What can be shown as it is, but for its control characters, is UTF-8.
+  try {
+    static_cast<void>(nlohmann::json(text).dump());
+    return true;
+  } catch (const nlohmann::json::exception&) {
+    return false;
+  }
+}
+
+nlohmann::json text_to_json(const std::string& text) {
+  if (is_utf8(text)) return text;
+  std::string hex;
+  for (const char byte : text) hex += fmt::format("{:02x}", static_cast<unsigned char>(byte));
+  return {{"bytes", hex}};
 }
 
 nlohmann::json to_json_value(const Value& value) {
@@ -45,6 +75,8 @@ nlohmann::json to_json_value(const Value& value) {
       [](const auto& v) -> nlohmann::json {
         if constexpr (std::is_same_v<std::decay_t<decltype(v)>, std::monostate>)
           return nullptr;
+        else if constexpr (std::is_same_v<std::decay_t<decltype(v)>, std::string>)
+          return text_to_json(v);
         else
           return v;
       },
@@ -107,19 +139,55 @@ std::optional<nlohmann::json> find_record(std::string_view bytes, const std::fil
   const std::size_t number = at + kMarker.size();
   const std::size_t colon = bytes.find(':', number);
   std::uintmax_t length = 0;
-  for (std::size_t i = number; i < colon && i < number + 9 && i < bytes.size(); ++i)
+  bool digits = colon != std::string::npos && colon > number && colon - number < 10;
+  for (std::size_t i = number; digits && i < colon; ++i) {
+    digits = bytes[i] >= '0' && bytes[i] <= '9';
     length = length * 10 + static_cast<std::uintmax_t>(bytes[i] - '0');
-  if (colon == std::string::npos || length == 0 || length > kMaxRecord || colon + 1 + length > bytes.size())
+  }
+  if (!digits || length == 0 || length > kMaxRecord || colon + 1 + length > bytes.size())
     throw Error(ErrorCode::format, file.string(), "its provenance record is cut short; the file was altered");
-  nlohmann::json record =
-      nlohmann::json::parse(bytes.begin() + static_cast<std::ptrdiff_t>(colon + 1),
-                            bytes.begin() + static_cast<std::ptrdiff_t>(colon + 1 + length), nullptr, false);
+  nlohmann::json record = parse_limited(bytes.substr(colon + 1, length), kRecordLimits);
   if (record.is_discarded())
     throw Error(ErrorCode::format, file.string(), "its provenance record is damaged; the file was altered");
   return record;
 }
 
+void leave_out(nlohmann::json& record) {
+  nlohmann::json names = nlohmann::json::array();
+  const auto is_private = [](const nlohmann::json& value) {  // what a person wrote, not the name of a choice
+    return value.is_object() ||
+           (value.is_string() && value.get_ref<const std::string&>().find_first_of(" \n\t") != std::string::npos);
+  };
+  const auto clear = [&](nlohmann::json& params, const std::string& prefix) {
+    for (auto& [name, value] : params.items()) {
+      const bool is_place = value.is_string() && value.get_ref<const std::string&>().starts_with('/');
+      if (name == "path" && value.is_string()) {
+        value = std::filesystem::path(value.get<std::string>()).filename().string();
+      } else if (is_place) {
+        value = std::filesystem::path(value.get<std::string>()).filename().string();
+        names.push_back(prefix + name);
+      } else if (name == "text" || is_private(value)) {
+        value = nullptr;
+        names.push_back(prefix + name);
+      }
+    }
+  };
+  clear(record["params"], "");
+  for (nlohmann::json& binding : record["bindings"]) clear(binding["params"], binding["port"].get<std::string>() + ".");
+  if (!names.empty()) record["left_out"] = std::move(names);
+}
+
 }  // namespace
+
+std::string text_as_json(const std::string& text) { return text_to_json(text).dump(); }
+
+std::optional<std::string> from_hexadecimal(const std::string& digits) {
+  if (digits.size() % 2 != 0 || digits.find_first_not_of("0123456789abcdef") != digits.npos) return {};
+  std::string bytes;
+  for (std::size_t i = 0; i < digits.size(); i += 2)
+    bytes += static_cast<char>(std::stoi(digits.substr(i, 2), nullptr, 16));
+  return bytes;
+}
 
 std::string file_sha256(const std::filesystem::path& file, bool remember) {
   if (!remember) return hash_file(file);
@@ -130,7 +198,7 @@ std::string file_sha256(const std::filesystem::path& file, bool remember) {
   const std::string place = std::filesystem::absolute(file).string() + "|";
   const std::string key = fmt::format("{}{}|{}", place, size, time);
   const std::filesystem::path store = cache_folder() / "hashes.json";
-  nlohmann::json known = read_json(store);
+  nlohmann::json known = read_json(store, JsonLimits{16u << 20, 4, 1u << 18});
   if (!known.is_object()) known = nlohmann::json::object();
   if (known.contains(key) && known[key].is_string()) return known[key];
   const std::string hash = hash_file(file);
@@ -139,7 +207,7 @@ std::string file_sha256(const std::filesystem::path& file, bool remember) {
   known[key] = hash;
   // A lost update only costs a hash next time, so a plain rename is enough.
   std::filesystem::create_directories(store.parent_path(), failed);
-  const std::string text = known.dump(1);
+  const std::string text = known.dump(1, ' ', false, nlohmann::json::error_handler_t::replace);
   try {
     OutputFile out(store);
     out.write(std::as_bytes(std::span(text)));
@@ -150,7 +218,7 @@ std::string file_sha256(const std::filesystem::path& file, bool remember) {
   return hash;
 }
 
-std::string make_provenance(const Engine& engine, const Plan& plan, std::uint64_t seed) {
+std::string make_provenance(const Engine& engine, const Plan& plan, std::uint64_t seed, Provenance extent) {
   nlohmann::json record;
   record["morph"] = MORPH_VERSION;
   record["seed"] = seed;
@@ -167,7 +235,7 @@ std::string make_provenance(const Engine& engine, const Plan& plan, std::uint64_
     if (spec != nullptr && !spec->source_of.empty() && binding.params.has("path")) {
       const std::filesystem::path file = binding.params.get_string("path");
       if (std::filesystem::is_regular_file(file)) {
-        entry["params"]["path"] = std::filesystem::absolute(file).lexically_normal().string();
+        entry["params"]["path"] = text_to_json(std::filesystem::absolute(file).lexically_normal().string());
         entry["sha256"] = file_sha256(file, false);
       }
     }
@@ -176,9 +244,10 @@ std::string make_provenance(const Engine& engine, const Plan& plan, std::uint64_
   record["bindings"] = std::move(bindings);
   nlohmann::json weights = nlohmann::json::array();
   for (const auto& file : weight_files(engine, plan))
-    weights.push_back({{"file", file.parent_path().filename().string() + "/" + file.filename().string()},
+    weights.push_back({{"file", text_to_json(file.parent_path().filename().string() + "/" + file.filename().string())},
                        {"sha256", file_sha256(file, true)}});
   record["weights"] = std::move(weights);
+  if (extent == Provenance::discreet) leave_out(record);
   return record.dump(2, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
@@ -190,10 +259,14 @@ std::string embed_provenance(const std::string& record) {
 std::optional<std::string> read_provenance(const std::filesystem::path& file) {
   const std::filesystem::path beside = file.string() + ".provenance.json";
   if (std::filesystem::exists(beside)) {
-    nlohmann::json record = read_json(beside);
+    if (const std::string other = other_than_file(beside); !other.empty())
+      throw Error(ErrorCode::format, beside.string(), "expected a record of provenance, found " + other);
+    nlohmann::json record = read_json(beside, kRecordLimits);
     if (record.is_discarded()) throw Error(ErrorCode::format, beside.string(), "is not JSON; the record is damaged");
     return record.dump(2);
   }
+  if (const std::string other = other_than_file(file); !other.empty())
+    throw Error(ErrorCode::format, file.string(), "expected an output of morph, found " + other);
   std::ifstream in(file, std::ios::binary);
   if (!in) throw Error(ErrorCode::format, file.string(), "cannot be read; give the path of an output of morph");
   // Metadata is at the beginning or the end of every container written here, but a whole read is simple and outputs
@@ -215,7 +288,7 @@ std::optional<std::string> read_provenance(const std::filesystem::path& file) {
     append(size - kEnd, kEnd);
   }
   // In JSON the text is a string, with escapes of its own.
-  if (const nlohmann::json document = nlohmann::json::parse(bytes, nullptr, false);
+  if (const nlohmann::json document = parse_limited(bytes, JsonLimits{2 * kEnd, 64, 1u << 20});
       document.is_object() && document.contains("provenance") && document["provenance"].is_string())
     bytes = document["provenance"].get<std::string>();
   const std::optional<nlohmann::json> record = find_record(bytes, file);

@@ -76,7 +76,10 @@ class Hub:
         for name, value in extra:
             request.send_header(name, value)
         request.end_headers()
-        request.wfile.write(body)
+        try:
+            request.wfile.write(body)
+        except ConnectionError:  # who asked has seen enough
+            request.close_connection = True
 
     def send_file(self, request, path):
         data = self.files[path]

@@ -88,7 +88,8 @@ class Pull(unittest.TestCase):
         # Halves of halves: what arrives is kept for the next time, nothing appears under the final name.
         self.assertEqual(done.returncode, 7, done.stderr)
         self.assertFalse((self.folder / "out" / "model.safetensors").exists())
-        self.assertTrue((self.folder / "out" / "model.safetensors.part").exists())
+        self.assertTrue((self.folder / ".out.pull" / "model.safetensors.part").exists())
+        self.assertFalse((self.folder / "out").exists())
 
     def test_path_outside_the_folder_is_refused(self):
         for path in ("../evil.txt", "/etc/evil.txt", "a/../../evil.txt", "a\\b"):

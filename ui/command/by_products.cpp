@@ -5,13 +5,15 @@
 
 #include <chrono>
 
+#include "morph/message.h"
 #include "morph/text.h"
 
 namespace morph::command {
 namespace {
 
 void print(const std::string& name, std::string_view text) {
-  if (text.find_first_not_of(" \n") != std::string_view::npos) fmt::print(stderr, "{}: {}\n", name, text);
+  if (text.find_first_not_of(" \n") != std::string_view::npos)
+    write_message(fmt::format("{}: {}\n", name, shown_text(text, true)));
 }
 
 /// Final texts are whole turns or pieces of an answer; a flush or a revise means that the pieces so far were in vain.

@@ -1,6 +1,7 @@
 // Terminal output of the command. See console.h.
 #include "console.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -10,6 +11,8 @@
 #include <cmath>
 #include <cstdio>
 #include <nlohmann/json.hpp>
+
+#include "morph/message.h"
 
 namespace morph::command {
 namespace {
@@ -21,37 +24,19 @@ long long now_ms() {
 
 bool colour() { return isatty(STDERR_FILENO) != 0; }
 
-/// Bytes of the UTF-8 character that `text` begins with; 0 when there is none.
-std::size_t character_length(std::string_view text) {
-  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-  const std::size_t n = byte(0) < 0x80 ? 1 : byte(0) < 0xc2 ? 0 : byte(0) < 0xe0 ? 2 : byte(0) < 0xf0 ? 3 : 4;
-  if (n == 0 || n > text.size() || byte(0) > 0xf4) return 0;
-  for (std::size_t i = 1; i < n; ++i)
-    if ((byte(i) & 0xc0) != 0x80) return 0;
-  return n;
-}
-
-/// Messages quote files and their names, which may hold anything: what is not a printable character becomes its bytes
-/// in hexadecimal, so that no file can write to the terminal as it likes.
-std::string printable(std::string_view text) {
-  std::string out;
-  while (!text.empty()) {
-    const std::size_t n = character_length(text);
-    const auto first = static_cast<unsigned char>(text[0]);
-    const bool control = (first < 0x20 && first != '\n' && first != '\t') || first == 0x7f ||
-                         (n == 2 && first == 0xc2 && static_cast<unsigned char>(text[1]) < 0xa0);
-    if (n > 0 && !control) {
-      out += text.substr(0, n);
-    } else {
-      for (std::size_t i = 0; i < std::max<std::size_t>(n, 1); ++i)
-        out += fmt::format("\\x{:02x}", static_cast<unsigned char>(text[i]));
-    }
-    text.remove_prefix(std::max<std::size_t>(n, 1));
-  }
-  return out;
+/// To standard output, without an exception where there is one already: main() looks whether all of it was written.
+void print_line(const std::string& text) {
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  std::fputc('\n', stdout);
 }
 
 }  // namespace
+
+void hold_standard_descriptors() {
+  for (const int descriptor : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
+    if (::fcntl(descriptor, F_GETFD) < 0)  // the lowest free number is this one; what is written there fails as it did
+      static_cast<void>(::open("/dev/null", descriptor == STDIN_FILENO ? O_WRONLY : O_RDONLY));
+}
 
 ProgressLine::ProgressLine(bool quiet) : enabled_(!quiet && isatty(STDERR_FILENO) != 0) {}
 
@@ -65,19 +50,18 @@ void ProgressLine::show(double fraction, std::string_view what) {
   last_ms_ = now;
   constexpr int kWidth = 30;
   const int filled = static_cast<int>(std::clamp(fraction, 0.0, 1.0) * kWidth);
-  const std::string line = fmt::format("\r\033[K{:>3.0f}% [{}{}] {}", 100 * std::clamp(fraction, 0.0, 1.0),
-                                       std::string(static_cast<std::size_t>(filled), '#'),
-                                       std::string(static_cast<std::size_t>(kWidth - filled), '.'), what.substr(0, 60));
-  std::fputs(line.c_str(), stderr);
-  std::fflush(stderr);
+  const std::string line =
+      fmt::format("\r\033[K{:>3.0f}% [{}{}] {}", 100 * std::clamp(fraction, 0.0, 1.0),
+                  std::string(static_cast<std::size_t>(filled), '#'),
+                  std::string(static_cast<std::size_t>(kWidth - filled), '.'), shown_text(what.substr(0, 60)));
+  write_message(line);
   shown_ = true;
 }
 
 void ProgressLine::clear() {
   std::lock_guard lock(mutex_);
   if (!shown_) return;
-  std::fputs("\r\033[K", stderr);
-  std::fflush(stderr);
+  write_message("\r\033[K");
   shown_ = false;
 }
 
@@ -86,10 +70,10 @@ int report_error(const Error& error, bool json) {
     const nlohmann::json object = {
         {"error",
          {{"code", std::string(to_string(error.code()))}, {"where", error.where()}, {"message", error.message()}}}};
-    fmt::print("{}\n", object.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
+    print_line(object.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
   } else {
-    fmt::print(stderr, "{}error{} ({}): {}\n", colour() ? "\033[1;31m" : "", colour() ? "\033[0m" : "",
-               to_string(error.code()), printable(error.what()));
+    write_message(fmt::format("{}error{} ({}): {}\n", colour() ? "\033[1;31m" : "", colour() ? "\033[0m" : "",
+                              to_string(error.code()), shown_text(error.what(), true)));
   }
   return exit_code(error.code());
 }
@@ -110,14 +94,13 @@ int report_diagnostics(const std::vector<Diagnostic>& diagnostics, bool json) {
                       {"message", diagnostic.message}});
     } else if (diagnostic.severity != Diagnostic::Severity::note) {
       const char* paint = !colour() ? "" : is_error ? "\033[1;31m" : "\033[1;33m";
-      fmt::print(stderr, "{}{}{} ({}): {}{}{}\n", paint, severity, colour() ? "\033[0m" : "",
-                 to_string(diagnostic.code), printable(diagnostic.where), diagnostic.where.empty() ? "" : ": ",
-                 printable(diagnostic.message));
+      write_message(fmt::format("{}{}{} ({}): {}{}{}\n", paint, severity, colour() ? "\033[0m" : "",
+                                to_string(diagnostic.code), shown_text(diagnostic.where),
+                                diagnostic.where.empty() ? "" : ": ", shown_text(diagnostic.message, true)));
     }
   }
   if (json && code != 0)
-    fmt::print("{}\n",
-               nlohmann::json{{"diagnostics", list}}.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
+    print_line(nlohmann::json{{"diagnostics", list}}.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
   return code;
 }
 

@@ -31,6 +31,10 @@ class ProgressLine {
   long long last_ms_ = 0;
 };
 
+/// Standard streams that were closed when the program began: their numbers are taken, so that no file that is opened
+/// later gets one, is read as input or is written over by a message. Call first thing in main.
+void hold_standard_descriptors();
+
 /// "error: ..." with colour on a terminal, or one JSON object when `json`. Returns the process exit code.
 int report_error(const Error& error, bool json);
 /// Prints diagnostics, errors last. Returns the exit code of the first error, or 0.

@@ -11,9 +11,12 @@
 #include "by_products.h"
 #include "console.h"
 #include "interrupts.h"
+#include "morph/message.h"
 #include "morph/output_file.h"
 #include "morph/provenance.h"
+#include "morph/regular_file.h"
 #include "morph/request.h"
+#include "output_checks.h"
 
 namespace morph::command {
 namespace {
@@ -50,21 +53,34 @@ std::vector<std::string> output_files(const Engine& engine, const CompileOptions
 }
 
 void print_metrics(const Run& run) {
-  fmt::print(stderr, "{:<28}{:>8}{:>10}{:>11}{:>11}{:>11}\n", "stage", "steps", "packets", "busy ms", "longest",
-             "queued ms");
+  std::string text = fmt::format("{:<28}{:>8}{:>10}{:>11}{:>11}{:>11}\n", "stage", "steps", "packets", "busy ms",
+                                 "longest", "queued ms");
   for (const auto& [name, m] : run.metrics()) {
-    fmt::print(stderr, "{:<28}{:>8}{:>10}{:>11.1f}{:>11.1f}{:>11.1f}\n", name, m.steps, m.packets_out, m.busy_ms,
-               m.longest_step_ms, m.queue_wait_ms);
-    for (const auto& [key, value] : m.values) fmt::print(stderr, "  {:<26}{:>19.3f}\n", key, value);
+    text += fmt::format("{:<28}{:>8}{:>10}{:>11.1f}{:>11.1f}{:>11.1f}\n", name, m.steps, m.packets_out, m.busy_ms,
+                        m.longest_step_ms, m.queue_wait_ms);
+    for (const auto& [key, value] : m.values) text += fmt::format("  {:<26}{:>19.3f}\n", key, value);
   }
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
-  fmt::print(stderr, "peak memory {}\n", human_bytes(static_cast<unsigned long long>(usage.ru_maxrss) * 1024));
+  write_message(shown_text(text, true));
+  write_message(fmt::format("peak memory {}\n", human_bytes(static_cast<unsigned long long>(usage.ru_maxrss) * 1024)));
+}
+
+/// The files that the sources of these bindings read.
+std::vector<std::string> input_files(const Engine& engine, const CompileOptions& compile) {
+  std::vector<std::string> files;
+  for (const Binding& binding : compile.bindings) {
+    const StageSpec* spec = engine.registry().find_stage(binding.stage);
+    if (spec != nullptr && !spec->source_of.empty() && binding.params.has("path"))
+      files.push_back(binding.params.get_string("path"));
+  }
+  return files;
 }
 
 /// Puts the record into every sink that can carry it (their "provenance" parameter).
-std::string attach_provenance(const Engine& engine, const Plan& plan, CompileOptions& compile, std::uint64_t seed) {
-  std::string record = make_provenance(engine, plan, seed);
+std::string attach_provenance(const Engine& engine, const Plan& plan, CompileOptions& compile,
+                              const CommonOptions& options) {
+  std::string record = make_provenance(engine, plan, options.seed, options.provenance);
   const std::string text = embed_provenance(record);
   for (Binding& binding : compile.bindings)
     if (takes_provenance(engine.registry().find_stage(binding.stage))) binding.params.set("provenance", text);
@@ -73,11 +89,12 @@ std::string attach_provenance(const Engine& engine, const Plan& plan, CompileOpt
 
 /// Puts the record beside an output whose container could not take it (plain text, raw samples).
 void keep_provenance(const std::string& path, const std::string& record) {
+  if (!other_than_file(path).empty()) return;  // a pipe or a device: it is gone, and nothing lies beside it
   const std::string beside = path + ".provenance.json";
   std::error_code failed;
   std::filesystem::remove(beside, failed);  // of an older output
   if (failed) throw Error(ErrorCode::config, beside, "an older output's record cannot be removed: " + failed.message());
-  if (read_provenance(path)) return;
+  if (record.empty() || read_provenance(path)) return;
   const std::string text = record + '\n';
   OutputFile out(beside);
   out.write(std::as_bytes(std::span(text)));
@@ -88,6 +105,8 @@ Outcome execute_or_throw(Engine& engine, const Pipeline& pipeline, CompileOption
                          const CommonOptions& options) {
   Outcome outcome;
   InterruptWatch watch;
+  const std::vector<std::string> files = output_files(engine, compile);
+  check_outputs(input_files(engine, compile), files, options.trace);
   // By-products are worth showing to a person, and to nobody else.
   const bool shows = options.show || (!options.quiet && !options.json && isatty(STDERR_FILENO) != 0);
   std::vector<std::string> shown;
@@ -100,10 +119,9 @@ Outcome execute_or_throw(Engine& engine, const Pipeline& pipeline, CompileOption
   CompileResult compiled = engine.compile(pipeline, compile);
   outcome.exit_code = report_diagnostics(compiled.diagnostics, options.json);
   if (!compiled.plan) return outcome;
-  const std::vector<std::string> files = output_files(engine, compile);
   std::string record;
-  if (!files.empty()) {
-    record = attach_provenance(engine, *compiled.plan, compile, options.seed);
+  if (!files.empty() && options.provenance != Provenance::none) {
+    record = attach_provenance(engine, *compiled.plan, compile, options);
     compiled = engine.compile(pipeline, compile);
     if (!compiled.plan) {
       outcome.exit_code = report_diagnostics(compiled.diagnostics, options.json);
@@ -135,19 +153,22 @@ Outcome execute_or_throw(Engine& engine, const Pipeline& pipeline, CompileOption
   }
   progress.clear();
   for (const auto& [stage, metrics] : run->metrics())
-    for (const std::string& note : metrics.notes) fmt::print(stderr, "warning: {}: {}\n", stage, note);
+    for (const std::string& note : metrics.notes)
+      write_message(fmt::format("warning: {}: {}\n", shown_text(stage), shown_text(note, true)));
   for (const LossReport& loss : run->result().losses)
-    fmt::print(stderr, "warning: {}: {} {}{} {}\n", loss.stage, loss.count, loss.what, loss.count == 1 ? "" : "s",
-               to_string(loss.loss));
+    write_message(fmt::format("warning: {}: {} {}{} {}\n", shown_text(loss.stage), loss.count, shown_text(loss.what),
+                              loss.count == 1 ? "" : "s", to_string(loss.loss)));
   if (options.metrics) print_metrics(*run);
   for (const std::string& file : files) {
     keep_provenance(file, record);
     outcome.outputs.push_back(file);
   }
   if (options.json && !files.empty()) {
-    nlohmann::json result = {
-        {"pipeline", pipeline.name}, {"outputs", outcome.outputs}, {"provenance", nlohmann::json::parse(record)}};
-    fmt::print("{}\n", result.dump(2));
+    nlohmann::json names = nlohmann::json::array();
+    for (const std::string& file : outcome.outputs) names.push_back(nlohmann::json::parse(text_as_json(file)));
+    nlohmann::json result = {{"pipeline", pipeline.name}, {"outputs", names}};
+    if (!record.empty()) result["provenance"] = nlohmann::json::parse(record);
+    fmt::print("{}\n", result.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
   }
   return outcome;
 }

@@ -9,6 +9,7 @@
 #include <span>
 
 #include "console.h"
+#include "morph/message.h"
 #include "morph/output_file.h"
 #include "morph/request.h"
 #include "options.h"
@@ -81,7 +82,8 @@ int explain(const ExplainOptions& options) {
   const int code = report_diagnostics(compiled.diagnostics, options.common.json);
   if (!compiled.plan) return code;
   if (options.out.empty()) {
-    fmt::print("{}\n", options.common.json ? explain_json(*compiled.plan) : explain_text(*compiled.plan));
+    fmt::print("{}\n",
+               options.common.json ? explain_json(*compiled.plan) : shown_text(explain_text(*compiled.plan), true));
     return 0;
   }
   const std::string suffix = std::filesystem::path(options.out).extension().string();

@@ -10,10 +10,16 @@ namespace {
 
 constexpr int kInterruptedExit = 130;
 
+/// What ends a command. One that the caller ignores (nohup, a job in the background of a script) stays ignored: blocked
+/// and waited for it would be seen again.
 sigset_t watched() {
   sigset_t set;
   sigemptyset(&set);
-  for (const int number : {SIGINT, SIGTERM, SIGUSR1}) sigaddset(&set, number);
+  sigaddset(&set, SIGUSR1);
+  for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGQUIT}) {
+    struct sigaction action {};
+    if (sigaction(number, nullptr, &action) == 0 && action.sa_handler != SIG_IGN) sigaddset(&set, number);
+  }
   return set;
 }
 
@@ -23,6 +29,7 @@ void block_interrupts() {
   const sigset_t set = watched();
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
   signal(SIGPIPE, SIG_IGN);
+  signal(SIGXFSZ, SIG_IGN);  // writing beyond a limit fails and is an error of its own
 }
 
 InterruptWatch::InterruptWatch() {
@@ -34,11 +41,17 @@ InterruptWatch::~InterruptWatch() {
   stop_ = true;
   pthread_kill(thread_.native_handle(), SIGUSR1);
   thread_.join();
+  if (canceller_.joinable()) canceller_.join();
 }
 
 void InterruptWatch::cancel_instead(Run* run) {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  run_ = run;
+  std::thread finished;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    run_ = run;
+    finished.swap(canceller_);
+  }
+  if (finished.joinable()) finished.join();
 }
 
 void InterruptWatch::watch() {
@@ -51,7 +64,8 @@ void InterruptWatch::watch() {
     const std::lock_guard<std::mutex> lock(mutex_);
     if (interrupted || run_ == nullptr) _exit(kInterruptedExit);
     interrupted = true;
-    run_->cancel();
+    // Beside this thread: cancelling may wait, and the next signal must not.
+    canceller_ = std::thread([run = run_] { run->cancel(); });
   }
 }
 

@@ -1,4 +1,5 @@
-// What Ctrl-C and SIGTERM do while a command works: end it at once, or cancel its run in an orderly way.
+// What Ctrl-C, SIGTERM, SIGQUIT and a hang-up do while a command works: end it at once, or cancel its run in an orderly
+// way.
 //
 // The signals are blocked in every thread (libraries make threads too, and a handler could do little); one thread at a
 // time waits for them. A command that takes long holds a watch, or Ctrl-C would do nothing.
@@ -12,7 +13,7 @@
 
 namespace morph::command {
 
-/// Blocks SIGINT and SIGTERM in the calling thread and every thread it starts later, so that an InterruptWatch can take
+/// Blocks these signals in the calling thread and every thread it starts later, so that an InterruptWatch can take
 /// them with sigwait. Call first thing in main, before anything makes threads.
 void block_interrupts();
 
@@ -31,8 +32,9 @@ class InterruptWatch {
  private:
   void watch();
 
-  std::mutex mutex_;  // guards run_
+  std::mutex mutex_;  // guards run_ and canceller_
   Run* run_ = nullptr;
+  std::thread canceller_;
   std::atomic<bool> stop_{false};
   std::thread thread_;
 };

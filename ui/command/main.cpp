@@ -3,14 +3,17 @@
 
 #include <CLI/CLI.hpp>
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <exception>
 #include <filesystem>
+#include <sstream>
 #include <string_view>
 
 #include "console.h"
 #include "interrupts.h"
+#include "morph/message.h"
 #include "options.h"
 #include "subcommands.h"
 
@@ -56,7 +59,10 @@ int run(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    const int code = app.exit(error);
+    std::ostringstream out, err;
+    const int code = app.exit(error, out, err);
+    fmt::print("{}", out.str());
+    morph::write_message(morph::shown_text(err.str(), true));
     return code == 0 ? 0 : morph::exit_code(morph::ErrorCode::config);
   } catch (const morph::Error& error) {
     return morph::command::report_error(error, wants_json(argc, argv));
@@ -80,13 +86,17 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  morph::command::hold_standard_descriptors();
   morph::command::block_interrupts();
-  const int code = run(argc, argv);
+  int code = run(argc, argv);
   errno = 0;
-  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;
-  const std::string why = errno == 0 ? "" : std::string(" (") + std::strerror(errno) + ")";
-  return morph::command::report_error(
-      morph::Error(morph::ErrorCode::resource, "standard output",
-                   "not all of the result could be written" + why + "; is the disk full, or did the reader go?"),
-      false);
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
+    const std::string why = errno == 0 ? "" : std::string(" (") + std::strerror(errno) + ")";
+    code = morph::command::report_error(
+        morph::Error(morph::ErrorCode::resource, "standard output",
+                     "not all of the result could be written" + why + "; is the disk full, or did the reader go?"),
+        false);
+  }
+  morph::flush_messages(std::chrono::seconds(2));
+  return code;
 }

@@ -2,11 +2,13 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <fstream>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "console.h"
+#include "morph/json_limits.h"
+#include "morph/message.h"
+#include "morph/regular_file.h"
 #include "options.h"
 #include "subcommands.h"
 
@@ -22,23 +24,57 @@ struct ModelsOptions {
 
 std::uintmax_t folder_bytes(const std::filesystem::path& folder) {
   std::uintmax_t bytes = 0;
-  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder))
-    if (entry.is_regular_file()) bytes += entry.file_size();
+  std::error_code failed;
+  for (std::filesystem::recursive_directory_iterator at(folder, failed), end; !failed && at != end;
+       at.increment(failed)) {
+    std::error_code unknown;
+    if (!at->is_regular_file(unknown)) continue;
+    const std::uintmax_t size = at->file_size(unknown);
+    if (!unknown) bytes += size;
+  }
   return bytes;
 }
 
-nlohmann::json describe(const Engine& engine, const std::filesystem::path& folder) {
-  nlohmann::json about = nlohmann::json::object();
-  if (std::ifstream in(folder / "morph.json"); in) {
-    about = nlohmann::json::parse(in, nullptr, false);
-    if (!about.is_object()) about = nlohmann::json::object();
+/// What the folder's morph.json says; an empty object and a warning when it says nothing that can be understood.
+nlohmann::json read_about(const std::filesystem::path& folder) {
+  const std::filesystem::path file = folder / "morph.json";
+  const auto odd = [&](const std::string& why) {
+    write_message(fmt::format("warning: {}: {}\n", shown_text(file.string()), why));
+    return nlohmann::json::object();
+  };
+  if (const std::string other = other_than_file(file); !other.empty())
+    return other == "nothing" ? nlohmann::json::object() : odd("expected a file, found " + other);
+  try {
+    const JsonLimits limits{1 << 20, 16, 1 << 14};
+    const std::string text = read_regular_file(file, limits.bytes, ErrorCode::weights);
+    if (const std::string excess = json_excess(text, limits); !excess.empty()) return odd(excess);
+    nlohmann::json about = nlohmann::json::parse(text, nullptr, false);
+    return about.is_object() ? about : odd("expected a JSON object, found other text");
+  } catch (const Error& error) {
+    return odd(shown_text(error.message()));
   }
-  std::string family = about.value("family", "");
-  for (const auto& [name, spec] : engine.registry().families())
-    if (family.empty() && spec.recognise && spec.recognise(folder)) family = name;
+}
+
+std::string text_in(const nlohmann::json& object, const char* key) {
+  return object.contains(key) && object[key].is_string() ? object[key].get<std::string>().substr(0, 200)
+                                                         : std::string();
+}
+
+/// The family that knows this folder; empty when none does.
+std::string family_of(const Engine& engine, const std::filesystem::path& folder) {
+  for (const auto& [name, spec] : engine.registry().families()) try {
+      if (spec.recognise && spec.recognise(folder)) return name;
+    } catch (const std::exception&) {  // an edge: an odd checkpoint concerns itself alone
+    }
+  return {};
+}
+
+nlohmann::json describe(const Engine& engine, const std::filesystem::path& folder) {
+  const nlohmann::json about = read_about(folder);
+  const std::string family = text_in(about, "family");
   return {{"name", folder.filename().string()},
-          {"family", family},
-          {"licence", about.value("licence", "")},
+          {"family", family.empty() ? family_of(engine, folder) : family},
+          {"licence", text_in(about, "licence")},
           {"bytes", folder_bytes(folder)},
           {"path", folder.string()}};
 }
@@ -49,18 +85,20 @@ int list_checkpoints(const Engine& engine, bool json) {
     std::error_code failed;
     std::vector<std::filesystem::path> folders;
     for (const auto& entry : std::filesystem::directory_iterator(root, failed))
-      if (entry.is_directory() && !entry.path().filename().string().starts_with('.')) folders.push_back(entry.path());
+      if (std::error_code unknown; entry.is_directory(unknown) && !entry.path().filename().string().starts_with('.'))
+        folders.push_back(entry.path());
     std::sort(folders.begin(), folders.end());
     for (const auto& folder : folders) list.push_back(describe(engine, folder));
   }
   if (json) {
-    fmt::print("{}\n", list.dump(2));
+    fmt::print("{}\n", list.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
     return 0;
   }
+  const auto shown = [](const nlohmann::json& value) { return shown_text(value.get<std::string>()); };
   for (const nlohmann::json& model : list)
-    fmt::print("{:<28}{:<16}{:>12}  {}\n", model["name"].get<std::string>(), model["family"].get<std::string>(),
-               human_bytes(model["bytes"].get<std::uintmax_t>()), model["licence"].get<std::string>());
-  if (list.empty()) fmt::print(stderr, "no models yet; `morph pull starter` fetches the starter pack\n");
+    fmt::print("{:<28}{:<16}{:>12}  {}\n", shown(model["name"]), shown(model["family"]),
+               human_bytes(model["bytes"].get<std::uintmax_t>()), shown(model["licence"]));
+  if (list.empty()) write_message("no models yet; `morph pull starter` fetches the starter pack\n");
   return 0;
 }
 

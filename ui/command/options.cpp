@@ -1,10 +1,15 @@
 // Shared options of the subcommands. See options.h.
 #include "options.h"
 
+#include <fmt/format.h>
+
 #include <CLI/CLI.hpp>
 #include <cstdlib>
+#include <map>
 
 #include "console.h"
+#include "morph/cores.h"
+#include "morph/message.h"
 
 namespace morph::command {
 
@@ -20,6 +25,11 @@ void add_common_options(CLI::App& app, CommonOptions& options) {
                  "Parameter of the pipeline: name=value, or stage.name=value (repeatable)")
       ->type_name("NAME=VALUE");
   app.add_option("--trace", options.trace, "Write a trace to this file; open it in Perfetto or chrome://tracing");
+  app.add_option("--provenance", options.provenance,
+                 "What outputs say of how they were made: full (default), discreet (no folders, no texts), none")
+      ->transform(CLI::CheckedTransformer(std::map<std::string, Provenance>{
+          {"full", Provenance::full}, {"discreet", Provenance::discreet}, {"none", Provenance::none}}))
+      ->type_name("");
   app.add_flag("--metrics", options.metrics, "Print what each stage did, to stderr");
   app.add_flag("--show", options.show,
                "Print by-products (what was heard, the answer in writing) to stderr; a terminal gets them anyway");
@@ -43,6 +53,11 @@ std::string version() { return MORPH_VERSION; }
 std::unique_ptr<Engine> make_engine(const CommonOptions& options) {
   EngineOptions engine;
   engine.n_threads = options.threads;
+  if (const int cores = usable_cores(); options.threads > cores) {
+    write_message(fmt::format("warning: --threads {}: this process may use {} core{}; it gets as many threads\n",
+                              options.threads, cores, cores == 1 ? "" : "s"));
+    engine.n_threads = cores;
+  }
   if (const char* extra = std::getenv("MORPH_PIPELINES")) engine.pipeline_folders.emplace_back(extra);
   engine.pipeline_folders.push_back(share_folder() / "pipelines");
   return std::make_unique<Engine>(std::move(engine), register_everything);

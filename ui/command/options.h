@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "morph/engine.h"
+#include "morph/provenance.h"
 
 namespace CLI {
 class App;
@@ -23,8 +24,9 @@ struct CommonOptions {
   bool json = false;
   bool quiet = false;
   bool metrics = false;
-  bool show = false;                ///< by-products on stderr even where it is no terminal
-  std::string trace;                ///< file for a Perfetto trace
+  bool show = false;  ///< by-products on stderr even where it is no terminal
+  std::string trace;  ///< file for a Perfetto trace
+  Provenance provenance = Provenance::full;
   std::vector<std::string> params;  ///< "name=value" or "stage.param=value"
 };
 

@@ -9,8 +9,10 @@
 #include <nlohmann/json.hpp>
 
 #include "console.h"
+#include "hub_folder.h"
 #include "interrupts.h"
 #include "morph/hub.h"
+#include "morph/message.h"
 #include "options.h"
 #include "subcommands.h"
 
@@ -24,6 +26,7 @@ struct PullOptions {
   std::string to;
   std::vector<std::string> include;
   bool quiet = false;
+  bool force = false, unchecked = false;
 };
 
 /// The starter pack's own fetcher (a Python program of the standard library) does the work.
@@ -53,6 +56,53 @@ int pull_starter(const std::string& set) {
   return code;
 }
 
+/// Refuses files for which the listing has no hash, unless they were asked for all the same.
+void check_hashes(const std::vector<HubFile>& files, bool unchecked) {
+  for (const HubFile& file : files) {
+    if (is_checked(file)) continue;
+    if (!unchecked)
+      throw Error(
+          ErrorCode::weights, file.path,
+          "the hub gives no hash to check it with; fetch from another hub, or take what comes with --unchecked");
+    write_message(
+        fmt::format("warning: {}: the hub gives no hash; what comes is not checked\n", shown_text(file.path)));
+  }
+}
+
+/// Fetches what is missing; `folder` has it all then.
+void fetch_missing(HubClient& client, const HubModel& model, const std::vector<HubFile>& files, HubFolder& folder,
+                   bool quiet) {
+  ProgressLine line(quiet);
+  std::vector<HubFile> missing;
+  std::uint64_t need = 0;
+  for (const HubFile& file : files) {
+    line.show(1.0, fmt::format("checking {}", file.path));
+    if (folder.holds(file.path) && is_downloaded(folder.path() / file.path, file)) continue;
+    line.clear();
+    if (folder.holds(file.path))
+      write_message(fmt::format("{}: is not what the hub has; fetching it again\n",
+                                shown_text((folder.path() / file.path).string())));
+    missing.push_back(file);
+    if (!is_downloaded(folder.staging() / file.path, file)) need += file.bytes;
+  }
+  line.clear();
+  if (missing.empty()) return folder.keep(model.commit);
+  std::error_code failed;
+  const auto space = std::filesystem::space(folder.staging(), failed);
+  if (!failed && space.available < need)
+    throw Error(ErrorCode::resource, folder.path().string(),
+                fmt::format("needs {}, the disk has {} free", human_bytes(need), human_bytes(space.available)));
+  for (const HubFile& file : missing) {
+    if (is_downloaded(folder.staging() / file.path, file)) continue;  // by an attempt that did not get to the end
+    client.download(model, file, folder.staging(), [&](double fraction, const std::string& what) {
+      line.show(fraction, fmt::format("{} ({})", what, human_bytes(file.bytes)));
+    });
+    line.clear();
+    if (!quiet) write_message(fmt::format("{} {}\n", shown_text(file.path), human_bytes(file.bytes)));
+  }
+  folder.install(model.commit);
+}
+
 int pull_hub(const PullOptions& options) {
   const InterruptWatch watch;  // what is there is kept and resumed
   const HubName name = parse_hub_name(options.what.substr(3));
@@ -62,40 +112,13 @@ int pull_hub(const PullOptions& options) {
   const HubModel model = client.list(name.model(), name.revision);
   const std::vector<HubFile> files = select_files(model, options.include);
   if (files.empty()) throw Error(ErrorCode::config, options.what, "none of its files is wanted; see --include");
-  const std::filesystem::path folder =
-      options.to.empty() ? ModelLocator().roots().front() / name.name : std::filesystem::path(options.to);
-  ProgressLine line(options.quiet);
-  std::vector<HubFile> missing;
-  std::uint64_t need = 0;
-  for (const HubFile& file : files) {
-    const std::filesystem::path there = folder / file.path;
-    std::error_code failed;
-    line.show(1.0, fmt::format("checking {}", file.path));
-    if (is_downloaded(there, file)) continue;
-    line.clear();
-    if (std::filesystem::exists(there, failed))
-      fmt::print(stderr, "{}: is not what the hub has; fetching it again\n", there.string());
-    missing.push_back(file);
-    need += file.bytes;
-  }
-  line.clear();
-  std::error_code failed;
-  std::filesystem::create_directories(folder, failed);
-  const auto space = failed ? std::filesystem::space_info{} : std::filesystem::space(folder, failed);
-  if (failed)
-    throw Error(ErrorCode::config, folder.string(),
-                "expected a folder that can be written to, found: " + failed.message());
-  if (space.available < need)
-    throw Error(ErrorCode::resource, folder.string(),
-                fmt::format("needs {}, the disk has {} free", human_bytes(need), human_bytes(space.available)));
-  for (const HubFile& file : missing) {
-    client.download(model, file, folder, [&](double fraction, const std::string& what) {
-      line.show(fraction, fmt::format("{} ({})", what, human_bytes(file.bytes)));
-    });
-    line.clear();
-    if (!options.quiet) fmt::print(stderr, "{} {}\n", file.path, human_bytes(file.bytes));
-  }
-  fmt::print("{}\n", folder.string());
+  check_hashes(files, options.unchecked);
+  HubFolder folder(options.to.empty() ? ModelLocator().roots().front() / name.name : std::filesystem::path(options.to),
+                   "hf:" + name.model(), options.force, [](const std::string& place) {
+                     write_message(fmt::format("{}: another pull is under way; waiting for it\n", shown_text(place)));
+                   });
+  fetch_missing(client, model, files, folder, options.quiet);
+  fmt::print("{}\n", folder.path().string());
   return 0;
 }
 
@@ -118,6 +141,8 @@ void add_pull(CLI::App& app, CommandResult& result) {
       ->required();
   command->add_option("--to", options->to, "Folder to put it in (default: the models folder)");
   command->add_option("--include", options->include, "Only files that match, e.g. \"*.json\" (repeatable)");
+  command->add_flag("--force", options->force, "Put it in the place of another model that the folder holds");
+  command->add_flag("--unchecked", options->unchecked, "Take files for which the hub gives no hash as they come");
   command->add_flag("-q,--quiet", options->quiet, "No progress");
   command->callback([&result, options] { result.exit_code = pull(*options); });
   command->footer(

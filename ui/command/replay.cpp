@@ -2,14 +2,22 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "console.h"
 #include "execution.h"
+#include "morph/cores.h"
+#include "morph/message.h"
 #include "morph/provenance.h"
+#include "morph/regular_file.h"
 #include "morph/request.h"
 #include "options.h"
+#include "output_checks.h"
 #include "subcommands.h"
 
 namespace morph::command {
@@ -26,6 +34,8 @@ Value from_json(const nlohmann::json& value) {
   if (value.is_number_integer()) return value.get<std::int64_t>();
   if (value.is_number()) return value.get<double>();
   if (value.is_string()) return value.get<std::string>();
+  if (value.is_object() && value.size() == 1 && value.contains("bytes") && value["bytes"].is_string())
+    if (std::optional<std::string> bytes = from_hexadecimal(value["bytes"])) return std::move(*bytes);
   if (value.is_array()) return value.get<std::vector<std::string>>();
   return std::monostate{};
 }
@@ -35,17 +45,23 @@ std::vector<Binding> bindings_of(const Engine& engine, const nlohmann::json& rec
   std::vector<Binding> bindings;
   for (const nlohmann::json& entry : record.at("bindings")) {
     Binding binding{entry.at("port"), entry.at("stage"), {}};
+    if (!entry.at("params").is_object())
+      throw Error(ErrorCode::format, "replay", "expected the parameters of a binding");
     for (const auto& [name, value] : entry.at("params").items()) binding.params.set(name, from_json(value));
     const StageSpec* spec = engine.registry().find_stage(binding.stage);
     if (spec != nullptr && !spec->sink_of.empty()) binding.params.set("path", out);
     if (entry.contains("sha256")) {
       const std::string path = binding.params.get_string("path");
-      if (!std::filesystem::exists(path)) throw Error(ErrorCode::config, path, "the input this was made from is gone");
+      if (const std::string other = other_than_file(path); !other.empty())
+        throw Error(ErrorCode::config, path, "the input this was made from is gone: there is " + other);
       if (file_sha256(path, false) != entry["sha256"])
         throw Error(ErrorCode::config, path, "the input this was made from has changed since");
     } else if (spec != nullptr && !spec->source_of.empty() && binding.params.has("path") &&
                binding.params.get_string("path") == "-") {
       throw Error(ErrorCode::config, "replay", "it was made from standard input, which is not kept");
+    } else if (spec != nullptr && !spec->source_of.empty() && binding.params.has("path")) {
+      throw Error(ErrorCode::format, binding.params.get_string("path"),
+                  "the record has no hash of this input, so that nothing says it is the one that was used");
     }
     bindings.push_back(std::move(binding));
   }
@@ -67,24 +83,66 @@ void check_sinks(const Plan& plan, const std::string& out) {
     if (node.spec == nullptr || node.spec->sink_of.empty() || !node.params.has("path")) continue;
     if (const std::string& path = node.params.get_string("path"); path != out)
       throw Error(ErrorCode::format, node.name,
-                  "its record would write to " + path + "; the file was altered, and is not replayed");
+                  "its record would write to " + shown_text(path) + "; the file was altered, and is not replayed");
   }
 }
+
+/// What was left out of the record (--provenance discreet) cannot be made up.
+void check_complete(const nlohmann::json& record) {
+  if (!record.at("params").is_object() || !record.at("bindings").is_array() || !record.at("weights").is_array())
+    throw Error(ErrorCode::format, "replay",
+                "its provenance record is not understood: expected params, bindings and weights");
+  if (!record.contains("left_out")) return;
+  std::string names;
+  for (const nlohmann::json& name : record.at("left_out"))
+    names += (names.empty() ? "" : ", ") + name.get<std::string>();
+  throw Error(ErrorCode::config, "replay", "its record leaves out " + names + ", which making it again would take");
+}
+
+/// As many as then, within what this process may use: the record comes from anyone.
+int threads_of(const nlohmann::json& record) {
+  const auto threads = record.at("threads").get<std::int64_t>();
+  if (threads < 1) throw Error(ErrorCode::format, "replay", "expected a number of threads in the record");
+  return static_cast<int>(std::min<std::int64_t>(threads, usable_cores()));
+}
+
+/// A folder that nobody could have prepared; gone with all that is in it when this is.
+class PassingFolder {
+ public:
+  PassingFolder() {
+    std::error_code failed;
+    std::string name = (std::filesystem::temp_directory_path(failed) / "morph-replay-XXXXXX").string();
+    if (::mkdtemp(name.data()) == nullptr)
+      throw Error(ErrorCode::resource, name, std::string("no folder can be made: ") + std::strerror(errno));
+    path_ = name;
+  }
+  ~PassingFolder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  PassingFolder(const PassingFolder&) = delete;
+  PassingFolder& operator=(const PassingFolder&) = delete;
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+};
 
 int replay(ReplayOptions options) {
   const std::optional<std::string> text = read_provenance(options.file);
   if (!text) throw Error(ErrorCode::format, options.file, "carries no provenance: not made by morph, or stripped");
   const nlohmann::json document = nlohmann::json::parse(*text);
   const nlohmann::json* const record = &document;
-  const std::filesystem::path original = options.file;
   const bool keep = !options.out.empty();
+  const PassingFolder folder;
   const std::string out =
       keep ? options.out
-           : (original.parent_path() / ("." + original.stem().string() + ".replay" + original.extension().string()))
-                 .string();
+           : (folder.path() / ("replay" + std::filesystem::path(options.file).extension().string())).string();
+  if (keep) check_outputs({options.file}, {out}, "");
   try {
+    check_complete(*record);
     options.common.seed = record->at("seed");
-    if (options.common.threads == 0) options.common.threads = record->at("threads");
+    if (options.common.threads == 0) options.common.threads = threads_of(*record);
     const std::unique_ptr<Engine> engine = make_engine(options.common);
     const Pipeline pipeline = parse_pipeline(record->at("pipeline").dump(), options.file);
     CompileOptions compile;
@@ -104,11 +162,8 @@ int replay(ReplayOptions options) {
                 std::string("its provenance record is not understood: ") + error.what());
   }
   const bool same = file_sha256(out, false) == file_sha256(options.file, false);
-  if (!keep) {
-    std::filesystem::remove(out);
-    std::filesystem::remove(out + ".provenance.json");
-  }
-  fmt::print("{}: {}\n", options.file, same ? "replayed, the same bytes" : "replayed, but the bytes differ");
+  fmt::print("{}: {}\n", shown_text(options.file),
+             same ? "replayed, the same bytes" : "replayed, but the bytes differ");
   return same ? 0 : 1;
 }
 

@@ -8,6 +8,7 @@
 
 #include "console.h"
 #include "interrupts.h"
+#include "morph/message.h"
 #include "options.h"
 #include "subcommands.h"
 
@@ -47,11 +48,12 @@ int verify(const VerifyOptions& options) {
     if (!row.note.empty()) entry["note"] = row.note;
     list.push_back(std::move(entry));
     if (!options.common.json)
-      fmt::print("{:<6}{:<28}{:<12}nmse {:<12.3g}max {:<12.3g}{}\n", row.status, row.name, row.component, row.nmse,
-                 row.max_abs, row.note);
+      fmt::print("{:<6}{:<28}{:<12}nmse {:<12.3g}max {:<12.3g}{}\n", row.status, shown_text(row.name),
+                 shown_text(row.component), row.nmse, row.max_abs, row.note);
   }
   if (options.common.json)
-    fmt::print("{}\n", nlohmann::json{{"family", family->name}, {"rows", list}}.dump(2));
+    fmt::print("{}\n", nlohmann::json{{"family", family->name}, {"rows", list}}.dump(
+                           2, ' ', false, nlohmann::json::error_handler_t::replace));
   else
     fmt::print("{}: {}, {} rows\n", family->name, good ? "verified" : "NOT verified", rows.size());
   return good ? 0 : 1;

@@ -22,10 +22,12 @@
 #include <utility>
 
 #include "delegates/openvino/integer_weights.h"
+#include "delegates/openvino/lookup_tables.h"
 #include "delegates/openvino/onnx_file.h"
 #include "delegates/openvino/runtime.h"
 #include "delegates/openvino/seeded_noise.h"
 #include "morph/log.h"
+#include "morph/message.h"
 
 namespace morph::openvino {
 namespace {
@@ -51,6 +53,26 @@ ov::element::Type openvino_type(OnnxType type) {
   for (const auto& [ours, theirs] : kTypes)
     if (type == ours) return theirs;
   throw Error(ErrorCode::internal, "openvino", "unknown element type");
+}
+
+/// What OpenVINO says went wrong, without the places in its sources and the rest of its report: the last line that is a
+/// sentence, cut to a length that fits a line.
+std::string reason_of(std::string_view report) {
+  std::string reason;
+  while (!report.empty()) {
+    std::string_view line = report.substr(0, report.find('\n'));
+    report.remove_prefix(std::min(report.size(), line.size() + 1));
+    const std::size_t begin = line.find_first_not_of(" \t\r");
+    if (begin == line.npos) continue;
+    line.remove_prefix(begin);
+    const bool is_place = line.find(".cpp:") != line.npos || line.find(".hpp:") != line.npos ||
+                          line.find("/src/") != line.npos || line.starts_with("Check ") ||
+                          line.starts_with("Exception from");
+    if (!is_place) reason = line;
+  }
+  constexpr std::size_t kMost = 160;
+  if (reason.size() > kMost) reason = reason.substr(0, kMost) + "...";
+  return reason.empty() ? "no reason given" : shown_text(reason);
 }
 
 /// The product of the dimensions; nothing when one is negative or the product does not fit.
@@ -138,7 +160,9 @@ class Session final : public OnnxSession {
       ++n_runs_;
       return outputs(where);
     } catch (const ov::Exception& error) {
-      throw Error(ErrorCode::weights, where, fmt::format("the model cannot run on these inputs: {}", error.what()));
+      log(LogLevel::debug, "openvino", error.what());
+      throw Error(ErrorCode::weights, where,
+                  fmt::format("the model cannot run on these inputs: {}", reason_of(error.what())));
     }
   }
 
@@ -261,8 +285,12 @@ std::shared_ptr<ov::Model> read_model(const OpenvinoRuntime& runtime, const Onnx
     if (!shapes.empty()) model->reshape(shapes);
     return model;
   } catch (const std::exception& error) {
-    throw Error(ErrorCode::weights, file.string(),
-                fmt::format("expected a model that OpenVINO can read, found: {}", error.what()));
+    log(LogLevel::debug, "openvino", error.what());
+    throw Error(
+        ErrorCode::weights, file.string(),
+        fmt::format("expected a model that OpenVINO can read, found a damaged one or one with operations that it "
+                    "lacks ({}); fetch the model again",
+                    reason_of(error.what())));
   }
 }
 
@@ -309,11 +337,16 @@ std::shared_ptr<const OnnxModel> load_model(ModelStore& store, const std::filesy
   compiled->file = file;
   require_device(*compiled->runtime, options.device, file.string());
   std::shared_ptr<ov::Model> model = read_model(*compiled->runtime, options, *compiled);
+  std::map<std::string, std::int64_t> tables;  // by input; compiling may leave no trace of them
+  for (std::size_t i = 0; i < model->inputs().size(); ++i) {
+    const ov::Output<const ov::Node> input = std::as_const(*model).inputs()[i];
+    tables[port_name(input, i, "input")] = rows_indexed_by(input);
+  }
   try {
     compiled->model = compile(*compiled->runtime, model, device, options);
   } catch (const std::exception& error) {
     throw Error(device == "CPU" ? ErrorCode::weights : ErrorCode::device, file.string(),
-                fmt::format("device {} cannot run this model: {}", options.device, error.what()));
+                fmt::format("device {} cannot run this model: {}", options.device, reason_of(error.what())));
   }
   model.reset();
   ::malloc_trim(0);  // what compiling left behind: 10 to 130 MB
@@ -327,6 +360,7 @@ std::shared_ptr<const OnnxModel> load_model(ModelStore& store, const std::filesy
       const std::string name = port_name(ports[i], i, kind);
       if (is_noise(name)) continue;
       described.push_back(describe(ports[i], name, file.string()));
+      if (&described == &compiled->inputs) described.back().table_rows = tables[name];
       indices.push_back(i);
     }
   };

@@ -111,6 +111,7 @@ struct OnnxPort {
   OnnxType type = OnnxType::f32;
   std::vector<std::int64_t> shape;
   bool any_rank = false;
+  std::int64_t table_rows = 0;  ///< an input of indices: rows of the table they are for; 0: none, or not known
 };
 
 struct OnnxOptions {

@@ -2,18 +2,17 @@
 // type) before each field; type 0 is a varint, 1 eight bytes, 2 length-delimited, 5 four bytes.
 #include "delegates/openvino/onnx_file.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <cstdint>
 #include <cstring>
 #include <string_view>
 
 #include "morph/error.h"
+#include "morph/regular_file.h"
 
 namespace morph::openvino {
 namespace {
@@ -95,10 +94,9 @@ std::string text_of(std::span<const std::byte> bytes) {
 class FileMapping {
  public:
   explicit FileMapping(const std::filesystem::path& file) {
-    const int descriptor = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
-    if (descriptor < 0) throw Error(ErrorCode::weights, file.string(), std::strerror(errno));
+    const int descriptor = open_regular_file(file, ErrorCode::weights);
     struct stat status {};
-    if (::fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode) && status.st_size > 0) {
+    if (::fstat(descriptor, &status) == 0 && status.st_size > 0) {
       size_ = static_cast<std::size_t>(status.st_size);
       data_ = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, descriptor, 0);
     }

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace morph {
@@ -29,7 +30,8 @@ using HubProgress = std::function<void(double fraction, const std::string& what)
 /// A client of one server. Not thread-safe. Follows redirects, but never from https to http.
 class HubClient {
  public:
-  /// `base` such as "https://host" (no trailing slash). `token` may be empty.
+  /// `base` such as "https://host" (no trailing slash). `token` may be empty. Throws Error{config} for another kind of
+  /// address, and for a token that would go over plain http to another machine.
   HubClient(std::string base, std::string token);
 
   /// Throws Error{resource} for network failures (after retries), Error{config} when there is no such model or access,
@@ -46,6 +48,16 @@ class HubClient {
   std::string base_;
   std::string token_;
 };
+
+/// What the hub says of a model, from the listing's bytes (name and revision stay empty). Throws Error{format} at
+/// `where` for what is too large, of a wrong type, listed twice, or leads out of the folder.
+HubModel parse_hub_listing(std::string_view body, const std::string& where);
+
+/// Whether the listing has a hash of it.
+bool is_checked(const HubFile& file);
+
+/// In the folder of a fetched model: where it came from. Never taken from a hub.
+constexpr const char* kHubRecord = ".hub.json";
 
 /// Files worth fetching: configuration, tokenizers and safetensors / GGUF weights; other weight formats (pickles,
 /// TensorFlow, Flax) are left out where safetensors or GGUF exist, and pickles always.

@@ -6,6 +6,7 @@
 // them. Plain text files cannot carry metadata: theirs is in a file beside them, NAME.provenance.json.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -18,14 +19,27 @@ namespace morph {
 /// modification time in <cache>/hashes.json, so weights are hashed once.
 std::string file_sha256(const std::filesystem::path& file, bool remember);
 
+/// How much a record says.
+enum class Provenance : std::uint8_t {
+  full,      ///< all that making it again takes
+  discreet,  ///< names of files without their folders, no texts that a person wrote ("left_out" lists them)
+  none,      ///< no record
+};
+
 /// The record of one run as JSON. Inputs are files (with their hash) or literal texts.
-std::string make_provenance(const Engine& engine, const Plan& plan, std::uint64_t seed);
+std::string make_provenance(const Engine& engine, const Plan& plan, std::uint64_t seed,
+                            Provenance extent = Provenance::full);
+
+/// Names of files are bytes. As JSON: a string, or {"bytes": hexadecimal digits} for what is not UTF-8.
+std::string text_as_json(const std::string& text);
+/// Bytes of lower-case hexadecimal digits; nothing for other text.
+std::optional<std::string> from_hexadecimal(const std::string& digits);
 
 /// "morph-provenance:1:<bytes>:<JSON>", ASCII only.
 std::string embed_provenance(const std::string& record);
 
 /// The record (JSON) in an output file or in the file beside it; nothing when there is none. Throws Error{format} when
-/// it is damaged.
+/// it is damaged, beyond what a record may have (4 MiB, 64 levels) or in no regular file.
 std::optional<std::string> read_provenance(const std::filesystem::path& file);
 
 }  // namespace morph

@@ -3,11 +3,11 @@
 
 #include <fmt/format.h>
 
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <system_error>
 
+#include "base/bounded_json.h"
 #include "morph/error.h"
 #include "tensor/weights/safetensors.h"
 
@@ -22,9 +22,8 @@ using nlohmann::json;
 }
 
 json read_index(const fs::path& file) {
-  std::ifstream in(file, std::ios::binary);
-  json index = json::parse(in, nullptr, false);
-  if (index.is_discarded() || !index.is_object() || !index.contains("weight_map") || !index["weight_map"].is_object())
+  json index = read_bounded_json(file, kVocabularyLimits, ErrorCode::weights);
+  if (!index.is_object() || !index.contains("weight_map") || !index["weight_map"].is_object())
     refuse(file.string(), "expected JSON with a weight_map of tensor names to files");
   return index["weight_map"];
 }

@@ -1,7 +1,6 @@
 // POSIX side of MappedFile.
 #include "tensor/weights/mapped_file.h"
 
-#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -12,6 +11,7 @@
 #include <utility>
 
 #include "morph/error.h"
+#include "morph/regular_file.h"
 
 namespace morph::tensor {
 namespace {
@@ -23,14 +23,12 @@ namespace {
 }  // namespace
 
 MappedFile::MappedFile(const std::filesystem::path& file) {
-  const int descriptor = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0) fail(file, "expected a readable file of weights");
+  const int descriptor = open_regular_file(file, ErrorCode::weights);
   struct stat status {};
-  const bool known = ::fstat(descriptor, &status) == 0;
-  if (!known || !S_ISREG(status.st_mode) || status.st_size <= 0) {
+  if (::fstat(descriptor, &status) != 0 || status.st_size <= 0) {
     ::close(descriptor);
     throw Error(ErrorCode::weights, file.string(),
-                "expected a regular file with content, found an empty or special one; fetch the model again");
+                "expected a file with content, found an empty one; fetch the model again");
   }
   const auto size = static_cast<std::size_t>(status.st_size);
   void* address = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, descriptor, 0);

@@ -13,6 +13,7 @@
 #include <limits>
 
 #include "morph/error.h"
+#include "morph/message.h"
 
 namespace morph::tensor {
 namespace {
@@ -171,8 +172,7 @@ std::string type_text(const StoredTensor& tensor) {
 }
 
 std::string shown_name(std::string_view name) {
-  std::string shown;
-  for (const char c : name.substr(0, 120)) shown += static_cast<unsigned char>(c) < 0x20 ? '?' : c;
+  const std::string shown = shown_text(name.substr(0, 120));
   return name.size() > 120 ? shown + "..." : shown;
 }
 

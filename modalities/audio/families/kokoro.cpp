@@ -4,13 +4,15 @@
 // runner: ids between two zeros, style row = number of tokens. The graph has no random numbers: a text is always spoken
 // the same way.
 #include <algorithm>
+#include <cmath>
 #include <cstring>
-#include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "base/bounded_json.h"
 #include "delegates/openvino/delegate.h"
 #include "morph/error.h"
+#include "morph/message.h"
 #include "morph/registry.h"
 #include "synthesise/phonemes.h"
 #include "synthesise/session_pool.h"
@@ -22,6 +24,7 @@ namespace {
 constexpr std::size_t kMaxTokens = 508;  // the text encoder's 512 positions, less the two ends and a margin
 constexpr std::int64_t kStyleWidth = 256;
 constexpr int kRateHz = 24000;
+constexpr std::uint64_t kMaxId = 1 << 20;  // the graph's table is smaller still; see KokoroVoice
 
 // ------------------------------------------------------------------------------------------------------------- config
 
@@ -39,8 +42,15 @@ std::filesystem::path model_file(const std::filesystem::path& folder) {
 
 std::map<std::string, std::int64_t> read_vocabulary(const std::filesystem::path& file) {
   try {
-    const auto json = nlohmann::json::parse(read_voice_file(file));
-    auto vocabulary = json.at("vocab").get<std::map<std::string, std::int64_t>>();
+    const auto json = parse_bounded_json(read_voice_file(file), JsonLimits{}, ErrorCode::weights, file.string());
+    std::map<std::string, std::int64_t> vocabulary;
+    for (const auto& [phoneme, id] : json.at("vocab").get<std::map<std::string, nlohmann::json>>()) {
+      if (!id.is_number_unsigned() || id.get<std::uint64_t>() > kMaxId)
+        throw Error(
+            ErrorCode::weights, file.string() + "/vocab/" + shown_text(phoneme),
+            "expected an id from 0 to " + std::to_string(kMaxId) + ", found another value; fetch the voice again");
+      vocabulary[phoneme] = id.get<std::int64_t>();
+    }
     if (vocabulary.empty()) throw Error(ErrorCode::weights, file.string() + "/vocab", "expected phonemes, found none");
     return vocabulary;
   } catch (const nlohmann::json::exception& e) {
@@ -62,13 +72,19 @@ std::vector<float> read_styles(const std::filesystem::path& file) {
   if (n_header > bytes.size() - start) wrong("truncated header");
   const std::string header = bytes.substr(start, n_header);
   if (header.find("'<f4'") == std::string::npos || header.find("'fortran_order': False") == std::string::npos)
-    wrong("expected little-endian 32-bit floats in C order, found " + header);
+    wrong("expected little-endian 32-bit floats in C order, found " + shown_text(header.substr(0, 200)));
   const std::size_t n_bytes = bytes.size() - start - n_header;
   const std::size_t n_row = kStyleWidth * sizeof(float);
   if (n_bytes == 0 || n_bytes % n_row != 0)
     wrong("expected rows of 256 floats, found " + std::to_string(n_bytes) + " bytes");
+  const std::string rows = "'shape': (" + std::to_string(n_bytes / n_row);
+  if (header.find(rows + ", 1, 256)") == std::string::npos && header.find(rows + ", 256)") == std::string::npos)
+    wrong("expected " + rows + ", 1, 256) for its " + std::to_string(n_bytes) + " bytes, found " +
+          shown_text(header.substr(0, 200)) + "; fetch the voice again");
   std::vector<float> styles(n_bytes / sizeof(float));
   std::memcpy(styles.data(), bytes.data() + start + n_header, n_bytes);
+  if (!std::all_of(styles.begin(), styles.end(), [](float value) { return std::isfinite(value); }))
+    wrong("expected numbers, found NaN or infinite ones among them; fetch the voice again");
   return styles;
 }
 
@@ -78,6 +94,9 @@ class KokoroVoice final : public Voice {
  public:
   KokoroVoice(VoiceInfo info, std::shared_ptr<const openvino::OnnxModel> model)
       : info_(std::move(info)), vocabulary_(read_vocabulary(info_.folder / "vocab.json")), sessions_(std::move(model)) {
+    for (const auto& [phoneme, id] : vocabulary_)
+      check_ids(sessions_.model(), "tokens", id,
+                (info_.folder / "vocab.json").string() + "/vocab/" + shown_text(phoneme));
     for (const std::string& speaker : info_.speakers)
       styles_.push_back(read_styles(info_.folder / "voices" / (speaker + ".npy")));
     const auto male = std::find(info_.speakers.begin(), info_.speakers.end(), "jm_kumo");

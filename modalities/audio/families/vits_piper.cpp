@@ -7,8 +7,10 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "base/bounded_json.h"
 #include "delegates/openvino/delegate.h"
 #include "morph/error.h"
+#include "morph/message.h"
 #include "morph/registry.h"
 #include "synthesise/phonemes.h"
 #include "synthesise/session_pool.h"
@@ -35,10 +37,9 @@ struct PiperConfig {
     const auto wrong = [&](const std::string& key, const std::string& message) {
       throw Error(ErrorCode::weights, file + "/" + key, message);
     };
-    if (rate_hz < 8000 || rate_hz > 96000)
-      wrong("audio.sample_rate", "expected 8000 to 96000 Hz, found " + std::to_string(rate_hz));
     for (const char* mark : {"_", "^", "$"})
-      if (!ids.contains(mark)) wrong("phoneme_id_map", std::string("expected an entry for \"") + mark + "\"");
+      if (!ids.contains(mark) || ids.at(mark).empty())
+        wrong("phoneme_id_map", std::string("expected an entry for \"") + mark + "\"");
     for (double scale : {noise_scale, length_scale, noise_w})
       if (!std::isfinite(scale) || scale < 0 || scale > 10) wrong("inference", "expected scales between 0 and 10");
   }
@@ -57,11 +58,26 @@ std::filesystem::path model_file(const std::filesystem::path& path) {
   return found.empty() ? std::filesystem::path() : found.front();
 }
 
+constexpr std::int64_t kMaxId = 1 << 20;  // the graph's table is smaller still; see PiperVoice
+
+/// Throws Error{weights} unless the value is a whole number within the bounds, as the JSON has it.
+std::int64_t whole_number(const nlohmann::json& value, std::int64_t least, std::int64_t most,
+                          const std::string& where) {
+  const bool fits =
+      value.is_number_integer() && (!value.is_number_unsigned() || value.get<std::uint64_t>() < 1ull << 62);
+  if (fits && value.get<std::int64_t>() >= least && value.get<std::int64_t>() <= most) return value.get<std::int64_t>();
+  throw Error(ErrorCode::weights, where,
+              "expected a whole number from " + std::to_string(least) + " to " + std::to_string(most) + ", found " +
+                  shown_text(value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).substr(0, 80)) +
+                  "; fetch the voice again");
+}
+
 PiperConfig parse_config(const std::string& text, const std::string& file) {
   PiperConfig config;
   try {
-    const auto json = nlohmann::json::parse(text);
-    config.rate_hz = json.at("audio").at("sample_rate").get<int>();
+    const auto json = parse_bounded_json(text, JsonLimits{}, ErrorCode::weights, file);
+    config.rate_hz =
+        static_cast<int>(whole_number(json.at("audio").at("sample_rate"), 8000, 96000, file + "/audio.sample_rate"));
     config.espeak_voice = json.at("espeak").at("voice").get<std::string>();
     const auto inference = json.value("inference", nlohmann::json::object());
     config.noise_scale = inference.value("noise_scale", config.noise_scale);
@@ -70,18 +86,24 @@ PiperConfig parse_config(const std::string& text, const std::string& file) {
     const std::string type = json.value("phoneme_type", "espeak");
     if (type != "espeak" && type != "text")
       throw Error(ErrorCode::weights, file + "/phoneme_type",
-                  "expected \"espeak\" or \"text\", found \"" + type + "\"");
+                  "expected \"espeak\" or \"text\", found \"" + shown_text(type) + "\"");
     config.phonemes_are_text = type == "text";
-    config.n_speakers = json.value("num_speakers", 1);
-    config.default_speaker = json.value("default_speaker_id", std::size_t{0});
-    config.ids = json.at("phoneme_id_map").get<decltype(config.ids)>();
+    config.n_speakers = static_cast<int>(
+        whole_number(json.value("num_speakers", nlohmann::json(1)), 0, 100000, file + "/num_speakers"));
+    const nlohmann::json first = json.value("default_speaker_id", nlohmann::json(0));
+    config.default_speaker = static_cast<std::size_t>(
+        whole_number(first, 0, std::max(1, config.n_speakers) - 1, file + "/default_speaker_id"));
+    for (const auto& [phoneme, ids] : json.at("phoneme_id_map").get<std::map<std::string, nlohmann::json>>())
+      for (const nlohmann::json& id : ids)
+        config.ids[phoneme].push_back(whole_number(id, 0, kMaxId, file + "/phoneme_id_map/" + shown_text(phoneme)));
     if (json.contains("phoneme_map")) config.rewritten = json["phoneme_map"].get<decltype(config.rewritten)>();
     if (json.contains("vowel_clusters")) config.clusters = json["vowel_clusters"].get<decltype(config.clusters)>();
     if (config.n_speakers > 1) {
-      config.speakers.resize(static_cast<std::size_t>(std::min(config.n_speakers, 100000)));
+      config.speakers.resize(static_cast<std::size_t>(config.n_speakers));
       for (std::size_t i = 0; i < config.speakers.size(); ++i) config.speakers[i] = std::to_string(i);
-      for (const auto& [name, id] : json.value("speaker_id_map", std::map<std::string, std::size_t>{}))
-        if (id < config.speakers.size()) config.speakers[id] = name;
+      for (const auto& [name, id] : json.value("speaker_id_map", std::map<std::string, nlohmann::json>{}))
+        config.speakers[static_cast<std::size_t>(
+            whole_number(id, 0, config.n_speakers - 1, file + "/speaker_id_map/" + shown_text(name)))] = name;
     }
   } catch (const nlohmann::json::exception& e) {
     throw Error(ErrorCode::weights, file, std::string("not a Piper voice's configuration: ") + e.what());
@@ -166,6 +188,12 @@ class PiperVoice final : public Voice {
         throw Error(
             ErrorCode::weights, info_.model_file.string(),
             std::string("expected Piper's inputs input, input_lengths and scales; \"") + name + "\" is missing");
+    const std::string file = info_.model_file.string() + ".json";
+    for (const auto& [phoneme, ids] : config_.ids)
+      for (const std::int64_t id : ids)
+        check_ids(sessions_.model(), "input", id, file + "/phoneme_id_map/" + shown_text(phoneme));
+    if (takes_speaker_)
+      check_ids(sessions_.model(), "sid", std::max(1, config_.n_speakers) - 1, file + "/num_speakers");
   }
 
   const VoiceInfo& info() const override { return info_; }

@@ -7,9 +7,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "base/bounded_json.h"
 #include "morph/error.h"
 #include "morph/registry.h"
 #include "recognise/whisper_session.h"
@@ -33,10 +33,7 @@ using tensor::WeightSet;
 
 namespace {
 
-json read_json(const fs::path& file) {
-  std::ifstream in(file, std::ios::binary);
-  return json::parse(in, nullptr, false);
-}
+json read_json(const fs::path& file) { return read_bounded_json(file, JsonLimits{}, ErrorCode::weights); }
 
 int read_int(const json& document, const std::string& where, const char* key) {
   const auto found = document.find(key);
@@ -52,7 +49,8 @@ std::vector<int> read_tokens(const json& document, const char* key) {
   const auto found = document.find(key);
   if (found == document.end() || !found->is_array()) return tokens;
   for (const json& value : *found)
-    if (value.is_number_integer()) tokens.push_back(value.get<int>());
+    if (value.is_number_integer() && value.get<std::int64_t>() >= 0 && value.get<std::int64_t>() < 1 << 30)
+      tokens.push_back(value.get<int>());
   return tokens;
 }
 
@@ -90,7 +88,8 @@ WhisperConfig WhisperConfig::read(const fs::path& folder) {
   };
   config.scale_embedding = flag("scale_embedding", false);
   config.tie_word_embeddings = flag("tie_word_embeddings", true);
-  const json generation = read_json(folder / "generation_config.json");
+  const fs::path generation_file = folder / "generation_config.json";
+  const json generation = fs::exists(generation_file) ? read_json(generation_file) : json();
   for (const char* key : {"suppress_tokens", "begin_suppress_tokens"}) {
     const json& from = generation.is_object() && generation.contains(key) ? generation : document;
     (std::string_view(key) == "suppress_tokens" ? config.suppress_tokens : config.begin_suppress_tokens) =
@@ -343,9 +342,11 @@ std::size_t whisper_weight_bytes(const fs::path& folder, const tensor::StoragePo
 
 namespace {
 
-bool recognise(const fs::path& path) {
+bool recognise(const fs::path& path) try {
   const json document = read_json(path / "config.json");
   return document.is_object() && document.value("model_type", json()) == json("whisper");
+} catch (const Error&) {  // whatever it is, it is not this
+  return false;
 }
 
 /// Greedy continuation of `prompt` until `n` tokens in all; after the end-of-text token, padding repeats it.

@@ -22,6 +22,7 @@ namespace {
 
 constexpr std::size_t kPeekBytes = 32u << 10;
 constexpr int kPatienceMs = 100;
+constexpr int kLeastRateHz = 1000, kMostRateHz = 1'000'000, kMostChannels = 64;
 constexpr std::pair<std::string_view, SampleEncoding> kEncodings[] = {{"u8", SampleEncoding::u8},
                                                                       {"s16le", SampleEncoding::s16le},
                                                                       {"s24le", SampleEncoding::s24le},
@@ -60,6 +61,24 @@ bool looks_like_mpeg(const std::array<unsigned char, 4>& head) {
   return std::memcmp(head.data(), "ID3", 3) == 0 || (head[0] == 0xFF && (head[1] & 0xE0) == 0xE0);
 }
 
+/// Headers claim anything: at 1 Hz 80 kB would be eleven hours.
+void check_believable(int rate_hz, int channels, const std::string& where) {
+  if (rate_hz < kLeastRateHz || rate_hz > kMostRateHz)
+    throw Error(
+        ErrorCode::format, where,
+        fmt::format("expected {} to {} samples a second, found {}; the header is damaged (or give the format of "
+                    "raw samples with the parameters encoding, rate and channels)",
+                    kLeastRateHz, kMostRateHz, rate_hz));
+  if (channels < 1 || channels > kMostChannels)
+    throw Error(ErrorCode::format, where,
+                fmt::format("expected 1 to {} channels, found {}; the header is damaged", kMostChannels, channels));
+}
+
+std::unique_ptr<AudioSource> believable(std::unique_ptr<AudioSource> source, const std::string& where) {
+  check_believable(source->properties().rate_hz, source->properties().channels, where);
+  return source;
+}
+
 std::unique_ptr<AudioSource> open_file(const std::string& path, const SourceOptions& options) {
   namespace fs = std::filesystem;
   std::error_code error;
@@ -78,8 +97,8 @@ std::unique_ptr<AudioSource> open_file(const std::string& path, const SourceOpti
   if (fs::file_size(path, error) == 0) throw Error(ErrorCode::format, path, "expected audio, found an empty file");
   // libsndfile's MPEG reader talks to the terminal; FFmpeg does it as well.
   if (options.track < 0 && !looks_like_mpeg(first_bytes(path)))
-    if (auto source = open_sndfile(path)) return source;
-  return open_ffmpeg(path, options.track);
+    if (auto source = open_sndfile(path)) return believable(std::move(source), path);
+  return believable(open_ffmpeg(path, options.track), path);
 }
 
 }  // namespace
@@ -116,8 +135,9 @@ void decode_samples(std::span<const std::byte> bytes, SampleEncoding encoding, s
 std::unique_ptr<AudioSource> open_audio(const std::string& path, const SourceOptions& options) {
   if (!is_stdin(path)) return open_file(path, options);
   if (options.raw) return open_stream(STDIN_FILENO, false, "stdin", options.raw, true);
-  if (looks_like_wav(peek_stdin())) return open_stream(STDIN_FILENO, false, "stdin", std::nullopt, true);
-  return open_ffmpeg("stdin", options.track, stdin_reader(options.cancelled));
+  if (looks_like_wav(peek_stdin()))
+    return believable(open_stream(STDIN_FILENO, false, "stdin", std::nullopt, true), "stdin");
+  return believable(open_ffmpeg("stdin", options.track, stdin_reader(options.cancelled)), "stdin");
 }
 
 AudioProperties probe_audio(const std::string& path, const SourceOptions& options) {
@@ -127,6 +147,7 @@ AudioProperties probe_audio(const std::string& path, const SourceOptions& option
   if (looks_like_wav(head)) {
     const std::optional<WavHeader> header = parse_wav_header(head, "stdin");
     if (!header) throw Error(ErrorCode::format, "stdin", "the stream ends inside its WAV header");
+    check_believable(header->format.rate_hz, header->format.channels, "stdin");
     return {header->format.rate_hz, header->format.channels, -1, true};
   }
   std::size_t at = 0;

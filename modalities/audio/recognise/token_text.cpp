@@ -4,9 +4,9 @@
 #include <fmt/format.h>
 
 #include <array>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "base/bounded_json.h"
 #include "morph/error.h"
 
 namespace morph::audio {
@@ -49,9 +49,9 @@ int id_of(const json& value, const std::string& where) {
 
 TokenText TokenText::read(const std::filesystem::path& file) {
   const std::string where = file.string();
-  std::ifstream in(file, std::ios::binary);
-  const json document = json::parse(in, nullptr, false);
-  const json vocabulary = document.is_object() ? document.value(json::json_pointer("/model/vocab"), json()) : json();
+  const json document = read_bounded_json(file, kVocabularyLimits, ErrorCode::weights);
+  const json model = document.is_object() ? document.value("model", json()) : json();
+  const json vocabulary = model.is_object() ? model.value("vocab", json()) : json();
   if (!vocabulary.is_object() || vocabulary.empty())
     throw Error(ErrorCode::weights, where,
                 "expected a tokenizer with model.vocab (byte-level BPE), found none; fetch it again");

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "io/audio_source.h"
@@ -59,7 +60,10 @@ class Read final : public SimpleStage<ReadState> {
     const AudioSource::Status status = state.source->read(n_frames, state.samples);
     if (status == AudioSource::Status::waiting)
       return StepStatus::ready;  // a thread of its own: cancel is seen between
-    if (!state.samples.empty()) send(state, io);
+    if (!state.samples.empty()) {
+      check_numbers(state);
+      send(state, io);
+    }
     if (status == AudioSource::Status::more) return StepStatus::ready;
     if (state.n_sent == 0)
       throw Error(ErrorCode::format, path_, "expected audio, found a file without a single sample");
@@ -73,6 +77,17 @@ class Read final : public SimpleStage<ReadState> {
   }
 
  private:
+  void check_numbers(const ReadState& state) const {
+    const auto bad = std::find_if_not(state.samples.begin(), state.samples.end(),
+                                      [](float sample) { return std::isfinite(sample); });
+    if (bad == state.samples.end()) return;
+    const AudioProperties& audio = state.source->properties();
+    const auto frame = state.n_sent + (bad - state.samples.begin()) / audio.channels;
+    throw Error(ErrorCode::format, path_,
+                fmt::format("expected numbers as samples, found {} at {:.3f} s; the file is damaged", *bad,
+                            static_cast<double>(frame) / audio.rate_hz));
+  }
+
   void send(ReadState& state, StageIo& io) const {
     const AudioProperties& audio = state.source->properties();
     auto chunk = std::make_shared<AudioChunk>();

@@ -4,10 +4,10 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <fstream>
 #include <utility>
 
 #include "morph/error.h"
+#include "morph/regular_file.h"
 
 namespace morph::audio {
 
@@ -61,16 +61,17 @@ std::vector<VerifyRow> verify_voice(const VoiceFamily& family, const std::filesy
 }
 
 std::string read_voice_file(const std::filesystem::path& file) {
-  std::error_code failed;
-  const auto bytes = std::filesystem::file_size(file, failed);
-  if (failed) throw Error(ErrorCode::weights, file.string(), "expected a voice's configuration, found no such file");
-  if (bytes > (64u << 20))
-    throw Error(ErrorCode::weights, file.string(), "expected a small file, found more than 64 MB");
-  std::ifstream stream(file, std::ios::binary);
-  std::string text(static_cast<std::size_t>(bytes), '\0');
-  stream.read(text.data(), static_cast<std::streamsize>(bytes));
-  if (!stream) throw Error(ErrorCode::weights, file.string(), "cannot be read");
-  return text;
+  return read_regular_file(file, 64u << 20, ErrorCode::weights);
+}
+
+void check_ids(const openvino::OnnxModel& model, std::string_view input, std::int64_t largest,
+               const std::string& where) {
+  for (const openvino::OnnxPort& port : model.inputs())
+    if (port.name == input && port.table_rows > 0 && largest >= port.table_rows)
+      throw Error(ErrorCode::weights, where,
+                  "expected ids below " + std::to_string(port.table_rows) + ", the rows of the table that " +
+                      model.file().filename().string() + " looks them up in, found " + std::to_string(largest) +
+                      "; the two files are not of one voice: fetch them again");
 }
 
 std::size_t speaker_index(const VoiceInfo& info, const std::string& speaker, std::size_t default_index) {

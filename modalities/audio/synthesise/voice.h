@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "delegates/openvino/delegate.h"
 #include "morph/model.h"
 #include "morph/registry.h"
 #include "morph/stage.h"
@@ -90,6 +91,10 @@ std::vector<VerifyRow> verify_voice(const VoiceFamily& family, const std::filesy
 
 /// A voice's JSON file as text. Throws Error{weights} when it is missing or larger than 64 MB.
 std::string read_voice_file(const std::filesystem::path& file);
+
+/// Throws Error{weights} at `where` when ids up to `largest` lie beyond the table that `input` of the graph indexes.
+void check_ids(const openvino::OnnxModel& model, std::string_view input, std::int64_t largest,
+               const std::string& where);
 
 /// Index of a speaker by name or number. Throws Error{config} listing what there is.
 std::size_t speaker_index(const VoiceInfo& info, const std::string& speaker, std::size_t default_index);

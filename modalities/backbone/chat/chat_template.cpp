@@ -2,67 +2,64 @@
 // their tags in the result.
 #include "chat/chat_template.h"
 
-#include <chat.h>
-#include <log.h>
+#include <utility>
 
-#include <exception>
-#include <mutex>
-
+#include "chat/template_process.h"
 #include "morph/error.h"
 #include "morph/log.h"
+#include "morph/message.h"
 
 namespace morph::backbone {
 namespace {
 
-/// llama-common prints to the terminal by itself; what fails is in its exceptions too. Per process, as its log is.
-void silence_library() {
-  static std::once_flag once;
-  std::call_once(once, [] { common_log_set_verbosity_thold(LOG_LEVEL_OUTPUT); });
+/// The spelling of a token; empty when there is none.
+std::string spelling(const llama_vocab* vocab, llama_token token) {
+  if (token == LLAMA_TOKEN_NULL) return "";
+  std::string text(64, '\0');
+  std::int32_t n = llama_token_to_piece(vocab, token, text.data(), static_cast<std::int32_t>(text.size()), 0, true);
+  if (n < 0) {
+    text.resize(static_cast<std::size_t>(-n));
+    n = llama_token_to_piece(vocab, token, text.data(), static_cast<std::int32_t>(text.size()), 0, true);
+  }
+  text.resize(static_cast<std::size_t>(std::max(n, 0)));
+  return text;
+}
+
+/// llama-common's report is a page with the place in the template; what went wrong is behind the last "Error: ".
+std::string reason_of(std::string_view report) {
+  if (const std::size_t at = report.rfind("Error: "); at != report.npos) report.remove_prefix(at + 7);
+  report = report.substr(0, report.find('\n'));
+  if (report == "std::bad_alloc") report = "it takes more memory than a template may";
+  return shown_text(report.substr(0, 300));
 }
 
 }  // namespace
 
-struct ChatTemplate::Jinja {
-  common_chat_templates_ptr templates;
-  bool add_bos = false, add_eos = false;  ///< the tokenizer adds them, so they are taken out of the text
-};
-
 ChatTemplate::ChatTemplate(const llama_model* model, std::string source) : source_(std::move(source)) {
-  silence_library();
-  try {  // an edge: another library's exceptions stop here
-    auto jinja = std::make_unique<Jinja>();
-    jinja->templates = common_chat_templates_init(model, source_);
-    const llama_vocab* vocab = llama_model_get_vocab(model);
-    jinja->add_bos = llama_vocab_get_add_bos(vocab);
-    jinja->add_eos = llama_vocab_get_add_eos(vocab);
-    if (jinja->templates) jinja_ = std::move(jinja);
-  } catch (const std::exception& failure) {
-    log(LogLevel::warning, "backbone/template", std::string("Jinja cannot parse this template: ") + failure.what());
-  }
+  const llama_vocab* vocab = llama_model_get_vocab(model);
+  process_ = std::make_unique<TemplateProcess>(std::vector<std::string>{
+      "init", source_, spelling(vocab, llama_vocab_bos(vocab)), spelling(vocab, llama_vocab_eos(vocab)),
+      llama_vocab_get_add_bos(vocab) ? "1" : "0", llama_vocab_get_add_eos(vocab) ? "1" : "0"});
 }
 
 ChatTemplate::~ChatTemplate() = default;
 
 ChatPrompt ChatTemplate::render(std::span<const ChatMessage> messages, bool answer) const {
-  if (!jinja_) return render_builtin(messages, answer);
-  common_chat_templates_inputs inputs;
-  inputs.add_generation_prompt = answer;
-  inputs.enable_thinking = false;
-  inputs.add_bos = jinja_->add_bos;
-  inputs.add_eos = jinja_->add_eos;
+  std::vector<std::string> request{"render", answer ? "1" : "0"};
   for (const ChatMessage& message : messages) {
-    common_chat_msg entry;
-    entry.role = message.role;
-    entry.content = message.content;
-    inputs.messages.push_back(std::move(entry));
+    request.push_back(message.role);
+    request.push_back(message.content);
   }
-  try {  // an edge: another library's exceptions stop here
-    const common_chat_params rendered = common_chat_templates_apply(jinja_->templates.get(), inputs);
-    return {rendered.prompt, rendered.thinking_start_tag, rendered.thinking_end_tags};
-  } catch (const std::exception& failure) {
+  const TemplateProcess::Reply reply = process_->ask(request);
+  if (!reply.parsed) {
+    log(LogLevel::warning, "backbone/template",
+        "Jinja cannot parse this template: " + reason_of(reply.strings.front()));
+    return render_builtin(messages, answer);
+  }
+  if (!reply.ok)
     throw Error(ErrorCode::weights, "chat template",
-                std::string("the model's template refuses these messages: ") + failure.what());
-  }
+                "the model's template refuses these messages: " + reason_of(reply.strings.front()));
+  return {reply.strings.at(0), reply.strings.at(1), {reply.strings.begin() + 2, reply.strings.end()}};
 }
 
 ChatPrompt ChatTemplate::render_builtin(std::span<const ChatMessage> messages, bool answer) const {

@@ -1,5 +1,6 @@
-// A model's own chat template, rendered by llama-common's Jinja. The only folder that sees llama-common's headers,
-// which are internal to llama.cpp and change without notice.
+// A model's own chat template, rendered by llama-common's Jinja in a process of its own (programs/render_template.cpp).
+// This folder and that program are the only places that see llama-common's headers, which are internal to llama.cpp and
+// change without notice.
 #pragma once
 
 #include <llama.h>
@@ -12,21 +13,23 @@
 
 namespace morph::backbone {
 
+class TemplateProcess;
+
 /// Immutable, thread-safe.
 class ChatTemplate {
  public:
   /// `model` outlives this. A template that Jinja cannot parse is matched against libllama's built-in formats instead.
   ChatTemplate(const llama_model* model, std::string source);
   ~ChatTemplate();
-  /// Throws Error{weights} when neither way renders these messages.
+  /// Throws Error{weights} when neither way renders these messages, and for a template that takes more time, memory or
+  /// depth than a template may.
   ChatPrompt render(std::span<const ChatMessage> messages, bool answer) const;
 
  private:
-  struct Jinja;
   ChatPrompt render_builtin(std::span<const ChatMessage> messages, bool answer) const;
 
   std::string source_;
-  std::unique_ptr<Jinja> jinja_;  ///< null: built-in formats only
+  std::unique_ptr<TemplateProcess> process_;
 };
 
 }  // namespace morph::backbone

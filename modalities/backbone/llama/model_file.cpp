@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <optional>
 #include <string_view>
 #include <unordered_set>
@@ -16,6 +17,7 @@ namespace morph::backbone {
 namespace {
 
 constexpr std::int64_t kMaxLayers = 512, kMaxExperts = 1024, kMaxWidth = 1 << 20, kMaxPositions = 1 << 30;
+constexpr double kMaxReal = 1e12;
 constexpr std::int64_t kMaxHeads = 1 << 13, kMaxHeadWidth = 1 << 14, kMaxVocabulary = 1 << 22;
 
 [[noreturn]] void refuse(const std::string& file, const std::string& message) {
@@ -77,6 +79,28 @@ void check_experts(const Keys& keys, const std::string& a, const ModelFacts& fac
   refuse(keys.file(), fmt::format("expected numbers of experts that fit each other, found {} experts of which {} are "
                                   "used, in {} groups of which {} are used",
                                   n, n_used, groups, groups_used));
+}
+
+/// Numbers of the architecture: ggml asserts that an epsilon is not negative, and what is no number makes every answer
+/// noise. Keys of the tokenizer (scores) are none of them.
+void check_reals(const tensor::GgufMetadata& metadata, const std::string& prefix, const std::string& file) {
+  for (auto at = metadata.lower_bound(prefix); at != metadata.end() && at->first.starts_with(prefix); ++at) {
+    const auto& [key, value] = *at;
+    const tensor::GgufType type = value.element_type();
+    if (type != tensor::GgufType::f32 && type != tensor::GgufType::f64) continue;
+    const bool is_epsilon = key.ends_with("epsilon");
+    const bool is_positive = key.ends_with("freq_base") || key.ends_with("freq_base_swa");
+    for (const double number : value.numbers().value_or(std::vector<double>{})) {
+      if (std::isfinite(number) && std::abs(number) <= kMaxReal && (!is_epsilon || (number >= 0 && number < 1)) &&
+          (!is_positive || number > 0))
+        continue;
+      refuse(file, fmt::format("expected {} in {}, found {}; the file is damaged: fetch it again",
+                               is_epsilon    ? "a number from 0 to 1"
+                               : is_positive ? "a number above 0"
+                                             : "numbers of sane size",
+                               tensor::shown_name(key), number));
+    }
+  }
 }
 
 void check_vocabulary(const Keys& keys) {
@@ -142,6 +166,7 @@ void check_loadable(const tensor::GgufMetadata& metadata, const ModelFacts& fact
       refuse(name, fmt::format("expected none, linear, yarn or longrope as {}rope.scaling.type, found '{}'", a,
                                tensor::shown_name(found)));
   }
+  check_reals(metadata, a, name);
   check_vocabulary(keys);
 }
 

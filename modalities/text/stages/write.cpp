@@ -3,6 +3,7 @@
 // On standard output only what will not change any more is printed: the stable part of a turn that is still spoken, the
 // pieces of an answer; a turn ends with a new line.
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
@@ -13,6 +14,7 @@
 
 #include "io/text_document.h"
 #include "morph/error.h"
+#include "morph/message.h"
 #include "morph/output_file.h"
 #include "morph/registry.h"
 #include "morph/text.h"
@@ -33,8 +35,11 @@ struct WriteState final : StageState {
   }
 };
 
-void print(std::string_view bytes) {
-  if (bytes.empty()) return;
+/// A terminal gets text and nothing that would drive it; a file or a pipe gets what there is.
+void print(std::string_view text) {
+  if (text.empty()) return;
+  const std::string shown = ::isatty(STDOUT_FILENO) != 0 ? shown_text(text, true) : std::string();
+  const std::string_view bytes = shown.empty() ? text : std::string_view(shown);
   if (std::fwrite(bytes.data(), 1, bytes.size(), stdout) != bytes.size() || std::fflush(stdout) != 0)
     throw Error(ErrorCode::resource, "stdout", fmt::format("writing failed ({})", std::strerror(errno)));
 }

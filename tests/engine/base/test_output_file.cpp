@@ -90,5 +90,65 @@ TEST_CASE("an output file that is a pipe is written straight into; a folder is r
   CHECK_THROWS_WITH(OutputFile(folder.path()), Catch::Contains("file's name"));
 }
 
+TEST_CASE("an output file has no name before it is whole, and keeps the rights of the old one", "[unit]") {
+  const Folder folder;
+  const fs::path path = folder.path() / "out.txt";
+  {
+    OutputFile file(path);
+    write(file, "half");
+    CHECK(folder.n_files() == 0);  // a process that is killed now leaves nothing
+    file.finish();
+  }
+  CHECK(folder.n_files() == 1);
+  for (const mode_t mode : {0600u, 0640u, 0644u, 0660u}) {
+    REQUIRE(::chmod(path.c_str(), mode) == 0);
+    OutputFile file(path);
+    write(file, "again");
+    file.finish();
+    struct stat status {};
+    REQUIRE(::stat(path.c_str(), &status) == 0);
+    CHECK((status.st_mode & 07777u) == mode);
+  }
+  CHECK(folder.n_files() == 1);
+}
+
+TEST_CASE("an output file makes what a dangling link leads to", "[unit]") {
+  const Folder folder;
+  fs::create_symlink("second", folder.path() / "first");
+  fs::create_symlink("target.txt", folder.path() / "second");
+  OutputFile file(folder.path() / "first");
+  write(file, "through");
+  file.finish();
+  CHECK(fs::is_symlink(folder.path() / "first"));
+  CHECK(fs::is_symlink(folder.path() / "second"));
+  CHECK(text_of(folder.path() / "target.txt") == "through");
+}
+
+TEST_CASE("an output that cannot be written is found before the work", "[unit]") {
+  const Folder folder;
+  const fs::path good = folder.path() / "out.txt";
+  std::ofstream(good) << "before";
+  CHECK_NOTHROW(check_output_path(good));
+  CHECK_NOTHROW(check_output_path(folder.path() / "new.txt"));
+  CHECK(text_of(good) == "before");
+  CHECK(folder.n_files() == 1);
+  const auto refused = [](const fs::path& path) {
+    try {
+      check_output_path(path);
+    } catch (const Error& error) {
+      return error.code() == ErrorCode::config && error.where().find(path.filename().string()) != std::string::npos;
+    }
+    return false;
+  };
+  CHECK(refused(folder.path() / "no" / "such" / "out.txt"));
+  CHECK(refused(folder.path()));
+  CHECK(refused(folder.path() / std::string(300, 'n')));
+  fs::create_symlink("no/such/out.txt", folder.path() / "link");
+  CHECK_THROWS_AS(check_output_path(folder.path() / "link"), Error);
+  const fs::path pipe = folder.path() / "pipe";
+  REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
+  CHECK_NOTHROW(check_output_path(pipe));  // and does not wait for a reader
+}
+
 }  // namespace
 }  // namespace morph

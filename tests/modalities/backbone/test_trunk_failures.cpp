@@ -432,6 +432,64 @@ TEST_CASE("chat templates that are broken or refuse are named", "[unit][trunk]")
         "<|im_start|>user\n<|im_end|>\n");
 }
 
+TEST_CASE("templates that would take the time, the memory or the stack of the process are refused", "[unit][trunk]") {
+  const TinyTrunkFile good;
+  const std::vector<ChatMessage> messages = {{"user", "Hi"}};
+  const auto refusal = [&](const std::string& source) {
+    std::string bytes = good.bytes();
+    const std::string key = "tokenizer.chat_template";
+    const std::size_t at = bytes.find(key) + key.size() + 4;  // behind the value's type: length and text
+    std::uint64_t length = 0;
+    std::memcpy(&length, bytes.data() + at, sizeof length);
+    REQUIRE(source.size() <= length);
+    bytes.replace(at + sizeof length, length, source + std::string(length - source.size(), ' '));
+    const auto path = good.folder() / "endless.gguf";
+    std::ofstream(path, std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+    const auto trunk = load_trunk({path, "cpu", {}});
+    const std::string first = message_of([&] { trunk->apply_template(messages, true); }, ErrorCode::weights);
+    // Not once only: the next prompt meets the same limits.
+    CHECK(message_of([&] { trunk->apply_template(messages, true); }, ErrorCode::weights).find("refuses") !=
+          std::string::npos);
+    return first;
+  };
+  using Catch::Contains;
+  CHECK_THAT(refusal("{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}"),
+             Contains("refuses"));
+  CHECK_THAT(refusal("{% for a in range(1000000000) %}{% endfor %}"), Contains("refuses"));
+  CHECK_THAT(
+      refusal(
+          "{% set ns = namespace(t='x') %}{% for a in range(60) %}{% set ns.t = ns.t + ns.t %}{% endfor %}{{ ns.t }}"),
+      Contains("refuses"));
+  CHECK_THAT(refusal("{% macro m(x) %}{{ m(x) }}{% endmacro %}{{ m(1) }}"), Contains("refuses"));
+  // What is long for good reason is rendered.
+  const auto trunk = load_trunk({good.path(), "cpu", {}});
+  std::vector<ChatMessage> many;
+  for (int i = 0; i < 2000; ++i) many.push_back({i % 2 == 0 ? "user" : "assistant", std::string(500, 'x')});
+  CHECK(trunk->apply_template(many, true).text.size() > 1'000'000);
+}
+
+TEST_CASE("numbers that libllama would not survive are refused", "[unit][trunk]") {
+  const TinyTrunkFile good;
+  const float nan = std::numeric_limits<float>::quiet_NaN(), inf = std::numeric_limits<float>::infinity();
+  const auto refusal = [&](const std::string& key, float value) {
+    std::string bytes = good.bytes();
+    const std::size_t at = bytes.find(key);
+    REQUIRE(at != std::string::npos);
+    std::memcpy(bytes.data() + at + key.size() + 4, &value, sizeof value);
+    const auto path = good.folder() / "real.gguf";
+    std::ofstream(path, std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+    return message_of([&] { load_trunk({path, "cpu", {}}); }, ErrorCode::weights);
+  };
+  const std::string epsilon = "llama.attention.layer_norm_rms_epsilon";
+  for (const float value : {nan, -1.0f, inf, -inf, 2.0f})
+    CHECK_THAT(refusal(epsilon, value), Catch::Contains("epsilon"));
+  const auto of_base = [](float value) {
+    return verdict([&](testing::GgufBytes& made) { made.key("llama.rope.freq_base", 6).put(value); });
+  };
+  for (const float value : {nan, -1.0f, inf, 0.0f}) CHECK_THAT(of_base(value), Catch::Contains("freq_base"));
+  CHECK(of_base(10000.0f) == "accepted");
+}
+
 TEST_CASE("control tokens that begin with a wide character are broken up between characters", "[unit][trunk]") {
   // "<|im_start|>" under another spelling of twelve bytes.
   const TinyTrunkFile good;

@@ -1,0 +1,15 @@
+// What can be known of a command's outputs before its work: nobody loses an hour of transcription to a spelling
+// mistake, or an input to a name given twice.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace morph::command {
+
+/// Throws Error{config} naming the file that cannot be written, that is one of the inputs, or that is to be written
+/// twice (an output and the trace). Names of no file ("-", "") are left out.
+void check_outputs(const std::vector<std::string>& inputs, const std::vector<std::string>& outputs,
+                   const std::string& trace);
+
+}  // namespace morph::command
