@@ -25,15 +25,17 @@ morph_pkg_target(ffmpeg libavformat libavcodec libswresample libavutil)
 find_path(MORPH_OPENCV_INCLUDE opencv2/core.hpp PATH_SUFFIXES opencv4 REQUIRED)
 add_library(morph_opencv INTERFACE)
 target_include_directories(morph_opencv SYSTEM INTERFACE "${MORPH_OPENCV_INCLUDE}")
-foreach(part imgcodecs imgproc core)
+foreach(part imgproc core)
   find_library(MORPH_OPENCV_${part} opencv_${part} REQUIRED)
 endforeach()
 target_link_libraries(morph_opencv INTERFACE "${MORPH_OPENCV_imgproc}" "${MORPH_OPENCV_core}")
 add_library(morph::opencv ALIAS morph_opencv)
-# The codecs (with GDAL behind them) are linked by a module only.
-add_library(morph_opencv_codecs INTERFACE)
-target_link_libraries(morph_opencv_codecs INTERFACE morph_opencv "${MORPH_OPENCV_imgcodecs}")
-add_library(morph::opencv_codecs ALIAS morph_opencv_codecs)
+# Image files: linked by a module only, since what they bring with them is slow to load.
+find_package(OpenImageIO REQUIRED)
+pkg_check_modules(morph_jxl REQUIRED IMPORTED_TARGET libjxl)
+add_library(morph_image_codec_libraries INTERFACE)
+target_link_libraries(morph_image_codec_libraries INTERFACE OpenImageIO::OpenImageIO PkgConfig::morph_jxl)
+add_library(morph::image_codec_libraries ALIAS morph_image_codec_libraries)
 
 # morph_ask_setup(VARIABLE TITLE SCRIPT ARGUMENTS...): what a set-up script prints, when VARIABLE was not given.
 function(morph_ask_setup variable title script)

@@ -1,4 +1,4 @@
-// Wire form, version 1: width, height, channels (u32 each), pixels.
+// Wire form, version 2: width, height, channels, page, pages (u32 each), pixels.
 #include "image_payload.h"
 
 #include <algorithm>
@@ -6,15 +6,18 @@
 #include <string_view>
 
 #include "exec/wire.h"
+#include "io/image_kind.h"
 
 namespace morph {
 
 void Image::encode(std::vector<std::byte>& out) const {
   wire::Writer writer(out);
-  writer.u8(1);
+  writer.u8(2);
   writer.u32(static_cast<std::uint32_t>(width));
   writer.u32(static_cast<std::uint32_t>(height));
   writer.u32(static_cast<std::uint32_t>(channels));
+  writer.u32(static_cast<std::uint32_t>(page));
+  writer.u32(static_cast<std::uint32_t>(n_pages));
   writer.bytes(std::as_bytes(std::span(pixels)));
 }
 
@@ -22,19 +25,24 @@ namespace image {
 
 std::shared_ptr<const Payload> decode_image(std::span<const std::byte> body) {
   wire::Reader reader(body, "image");
-  if (const int version = reader.u8(); version != 1)
-    reader.fail("expected version 1 of an image, found " + std::to_string(version));
+  if (const int version = reader.u8(); version != 2)
+    reader.fail("expected version 2 of an image, found " + std::to_string(version));
   auto value = std::make_shared<Image>();
   const std::uint64_t width = reader.u32();
   const std::uint64_t height = reader.u32();
   const std::uint64_t channels = reader.u32();
+  const std::uint64_t page = reader.u32();
+  const std::uint64_t n_pages = reader.u32();
   const auto pixels = reader.bytes();
+  if (page > 1u << 30 || n_pages > 1u << 30) reader.fail("expected a page number, found " + std::to_string(page));
   if (width > 1u << 20 || height > 1u << 20 || channels < 1 || channels > 4 ||
       width * height * channels != pixels.size())
     reader.fail("expected width x height x channels pixels, found " + std::to_string(pixels.size()));
   value->width = static_cast<int>(width);
   value->height = static_cast<int>(height);
   value->channels = static_cast<int>(channels);
+  value->page = static_cast<int>(page);
+  value->n_pages = static_cast<int>(n_pages);
   value->pixels.resize(pixels.size());
   std::transform(pixels.begin(), pixels.end(), value->pixels.begin(),
                  [](std::byte b) { return static_cast<std::uint8_t>(b); });
@@ -54,21 +62,7 @@ void guard_image(const Payload& payload, GuardReport& report) {
   report.n_values += value->pixels.size() - std::min<std::size_t>(2, value->pixels.size());
 }
 
-std::string sniff_image(std::span<const std::byte> head) {
-  const std::string_view bytes(reinterpret_cast<const char*>(head.data()), head.size());
-  using namespace std::string_view_literals;
-  constexpr std::array kStarts = {"\x89PNG\r\n\x1a\n"sv, "\xff\xd8\xff"sv, "II*\0"sv, "MM\0*"sv,
-                                  "\0\0\0\x0cjP  \r\n\x87\n"sv};
-  for (const std::string_view start : kStarts)
-    if (bytes.starts_with(start)) return "image";
-  if (bytes.size() > 16 && bytes.starts_with("RIFF") && bytes.substr(8, 4) == "WEBP") return "image";
-  // BMP: "BM", then a plausible size of the information header.
-  if (bytes.size() > 18 && bytes.starts_with("BM") && bytes.substr(15, 3) == "\0\0\0"sv) return "image";
-  if (bytes.size() > 8 && bytes[0] == 'P' && bytes[1] >= '1' && bytes[1] <= '6' &&
-      (bytes[2] == '\n' || bytes[2] == ' '))
-    return "image";
-  return "";
-}
+std::string sniff_image(std::span<const std::byte> head) { return image_kind(head) != nullptr ? "image" : ""; }
 
 }  // namespace image
 }  // namespace morph

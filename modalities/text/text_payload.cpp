@@ -1,5 +1,5 @@
-// Wire form, version 1: text, language, spans (text, times, confidence, box flag and box), turn state, pause, stable
-// bytes, answer end, last flag.
+// Wire form, version 2: text, language, spans (text, times, confidence, box flag and box, page), turn state, pause,
+// stable bytes, answer end, last flag.
 #include "text_payload.h"
 
 #include <string>
@@ -11,7 +11,7 @@ namespace morph {
 
 void Text::encode(std::vector<std::byte>& out) const {
   wire::Writer writer(out);
-  writer.u8(1);
+  writer.u8(2);
   writer.string(utf8);
   writer.string(language);
   writer.u32(static_cast<std::uint32_t>(spans.size()));
@@ -23,6 +23,7 @@ void Text::encode(std::vector<std::byte>& out) const {
     writer.boolean(span.box.has_value());
     if (span.box)
       for (float corner : *span.box) writer.f32(corner);
+    writer.u32(static_cast<std::uint32_t>(span.page));
   }
   writer.u8(static_cast<std::uint8_t>(turn_state));
   writer.u64(pause_index);
@@ -35,12 +36,12 @@ namespace text {
 
 std::shared_ptr<const Payload> decode_text(std::span<const std::byte> body) {
   wire::Reader reader(body, "text");
-  if (const int version = reader.u8(); version != 1)
-    reader.fail("expected version 1 of a text, found " + std::to_string(version));
+  if (const int version = reader.u8(); version != 2)
+    reader.fail("expected version 2 of a text, found " + std::to_string(version));
   auto value = std::make_shared<Text>();
   value->utf8 = reader.string();
   value->language = reader.string();
-  const std::size_t n_spans = reader.count(reader.u32(), 25);
+  const std::size_t n_spans = reader.count(reader.u32(), 29);
   for (std::size_t i = 0; i < n_spans; ++i) {
     TextSpan span;
     span.text = reader.string();
@@ -51,6 +52,9 @@ std::shared_ptr<const Payload> decode_text(std::span<const std::byte> body) {
       span.box.emplace();
       for (float& corner : *span.box) corner = reader.f32();
     }
+    const std::uint32_t page = reader.u32();
+    if (page > 1u << 30) reader.fail("expected a page number, found " + std::to_string(page));
+    span.page = static_cast<int>(page);
     value->spans.push_back(std::move(span));
   }
   const std::uint8_t turn = reader.u8();

@@ -7,9 +7,15 @@
 #include <array>
 #include <fstream>
 #include <iostream>
+#include <string_view>
+#include <utility>
 
 #include "base/loaded_module.h"
 #include "io/codec_interface.h"
+#include "io/flatten_alpha.h"
+#include "io/image_kind.h"
+#include "io/pdf_pages.h"
+#include "morph/error.h"
 
 namespace morph::image {
 namespace {
@@ -70,17 +76,83 @@ bool ends_early(std::span<const std::byte> bytes) {
   return true;
 }
 
-std::shared_ptr<const Image> decode_file(std::span<const std::byte> bytes, const std::string& where) {
-  if (bytes.empty()) throw Error(ErrorCode::format, where, "expected an image, found an empty file");
-  static const LoadedModule codecs("image_codecs");  // one load per process; dlopen counts anyway
-  auto* decode = codecs.function<MorphImageDecode>("morph_image_decode_v1");
-  auto image = std::make_shared<Image>();
-  const MorphImageSink sink{image.get(), allocate};
+struct ImageFile::Impl {
+  std::vector<std::byte> bytes;
+  std::string where;
+  const ImageKind* kind = nullptr;
+  const MorphImageCodecs* codecs = nullptr;
+  void* file = nullptr;  ///< the codec module's
+  std::unique_ptr<PdfPages> pdf;
+  int n_read = 0;
+
+  ~Impl() {
+    if (file != nullptr) codecs->close(file);
+  }
+};
+
+ImageFile::ImageFile(std::vector<std::byte> bytes, std::string where) : impl_(std::make_unique<Impl>()) {
+  Impl& self = *impl_;
+  self.bytes = std::move(bytes);
+  self.where = std::move(where);
+  if (self.bytes.empty()) throw Error(ErrorCode::format, self.where, "expected an image, found an empty file");
+  self.kind = image_kind(self.bytes);
+  if (self.kind == nullptr)
+    throw Error(ErrorCode::format, self.where,
+                fmt::format("expected {}, but its first bytes are of none of them", readable_image_kinds()));
+  if (!self.kind->readable)
+    throw Error(ErrorCode::format, self.where,
+                fmt::format("is a {} file, which this build cannot decode; convert it to one of {}", self.kind->title,
+                            readable_image_kinds()));
+  if (self.kind->name == std::string_view("pdf")) {
+    self.pdf = std::make_unique<PdfPages>(self.bytes, self.where);
+    return;
+  }
+  static const LoadedModule module("image_codecs");  // one load per process; dlopen counts anyway
+  self.codecs = module.function<MorphImageCodecsFunction>("morph_image_codecs_v2")();
   std::array<char, 256> message{};
-  if (decode(reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size(), &sink, message.data(),
-             message.size()) != 0)
-    throw Error(ErrorCode::format, where,
-                fmt::format("expected a PNG, JPEG, WebP, BMP, TIFF or PNM image, but {}", message.data()));
+  self.file = self.codecs->open(reinterpret_cast<const std::uint8_t*>(self.bytes.data()), self.bytes.size(),
+                                self.kind->name, message.data(), message.size());
+  if (self.file == nullptr)
+    throw Error(ErrorCode::format, self.where,
+                fmt::format("expected a {} image, but {}", self.kind->title, message.data()));
+}
+
+ImageFile::~ImageFile() = default;
+
+int ImageFile::count() const {
+  if (impl_->pdf) return impl_->pdf->count();
+  return impl_->kind->paged ? impl_->codecs->count(impl_->file) : 1;
+}
+
+std::span<const std::byte> ImageFile::bytes() const { return impl_->bytes; }
+
+std::shared_ptr<const Image> ImageFile::next() {
+  Impl& self = *impl_;
+  std::shared_ptr<Image> image;
+  if (self.pdf) {
+    image = self.pdf->next();
+    if (!image) return nullptr;
+  } else {
+    image = std::make_shared<Image>();
+    const MorphImageSink sink{image.get(), allocate};
+    std::array<char, 256> message{};
+    const int got = self.codecs->next(self.file, &sink, message.data(), message.size());
+    if (got < 0)
+      throw Error(ErrorCode::format, self.where,
+                  fmt::format("expected a {} image, but {}", self.kind->title, message.data()));
+    if (got == 0) return nullptr;
+    flatten_alpha(*image);
+  }
+  ++self.n_read;
+  if (count() != 1) image->page = self.n_read;
+  image->n_pages = count();
+  return image;
+}
+
+std::shared_ptr<const Image> decode_file(std::span<const std::byte> bytes, const std::string& where) {
+  ImageFile file({bytes.begin(), bytes.end()}, where);
+  std::shared_ptr<const Image> image = file.next();
+  if (!image) throw Error(ErrorCode::format, where, "expected an image, found no picture in the file");
   return image;
 }
 

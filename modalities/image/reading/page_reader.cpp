@@ -10,19 +10,16 @@
 
 #include "morph/log.h"
 #include "reading/page_layout.h"
+#include "reading/word_gaps.h"
 
 namespace morph::image {
 namespace {
 
 using openvino::OnnxTensor;
 using openvino::OnnxTensors;
-using Corners = std::array<cv::Point2f, 4>;
-
 constexpr int kLineHeight = 48;  ///< recogniser and classifier input height
 constexpr int kClassifyWidth = 192;
 constexpr int kMaxLineWidth = 3200;  ///< widest line given to the recogniser at height 48
-constexpr int kMaxBoxes = 1000;
-constexpr float kMinSide = 3.0f;  ///< detected kernels thinner than this are specks
 
 /// BGR 8-bit to planar F32 in -1..1, [1, 3, height, width].
 OnnxTensor to_planes(const cv::Mat& bgr, int padded_width) {
@@ -48,75 +45,11 @@ OnnxTensors run_single(openvino::OnnxSession& session, const openvino::OnnxModel
   return session.run(inputs);
 }
 
-/// Corners clockwise from the top left, for boxes turned by less than 45 degrees.
-std::array<cv::Point2f, 4> in_order(const cv::RotatedRect& rect) {
-  std::array<cv::Point2f, 4> p;
-  rect.points(p.data());
-  std::sort(p.begin(), p.end(), [](const cv::Point2f& a, const cv::Point2f& b) { return a.x < b.x; });
-  if (p[0].y > p[1].y) std::swap(p[0], p[1]);  // the two left ones: top first
-  if (p[2].y > p[3].y) std::swap(p[2], p[3]);
-  return {p[0], p[2], p[3], p[1]};
-}
-
-/// Mean probability inside a contour's rectangle.
-float mean_inside(const cv::Mat& probability, const std::array<cv::Point2f, 4>& corners) {
-  float left = 1e9f, top = 1e9f, right = -1e9f, bottom = -1e9f;
-  for (const cv::Point2f& p : corners) {
-    left = std::min(left, p.x);
-    right = std::max(right, p.x);
-    top = std::min(top, p.y);
-    bottom = std::max(bottom, p.y);
-  }
-  const int x0 = std::clamp(static_cast<int>(std::floor(left)), 0, probability.cols - 1);
-  const int x1 = std::clamp(static_cast<int>(std::ceil(right)), x0, probability.cols - 1);
-  const int y0 = std::clamp(static_cast<int>(std::floor(top)), 0, probability.rows - 1);
-  const int y1 = std::clamp(static_cast<int>(std::ceil(bottom)), y0, probability.rows - 1);
-  cv::Mat mask = cv::Mat::zeros(y1 - y0 + 1, x1 - x0 + 1, CV_8UC1);
-  std::vector<cv::Point> polygon;
-  for (const cv::Point2f& p : corners)
-    polygon.emplace_back(static_cast<int>(std::lround(p.x)) - x0, static_cast<int>(std::lround(p.y)) - y0);
-  cv::fillPoly(mask, std::vector<std::vector<cv::Point>>{polygon}, cv::Scalar(1));
-  return static_cast<float>(cv::mean(probability(cv::Rect(x0, y0, x1 - x0 + 1, y1 - y0 + 1)), mask)[0]);
-}
-
-/// Boxes of text in the image's pixels, from the detector's probability map.
-std::vector<std::array<cv::Point2f, 4>> boxes_of(const cv::Mat& probability, float scale_x, float scale_y,
-                                                 const ReadingOptions& options) {
-  cv::Mat binary = probability > options.detect_threshold;
-  cv::dilate(binary, binary, cv::getStructuringElement(cv::MORPH_RECT, {2, 2}));
-  std::vector<std::vector<cv::Point>> contours;
-  cv::findContours(binary, contours, cv::RETR_LIST, cv::CHAIN_APPROX_SIMPLE);
-  std::vector<std::array<cv::Point2f, 4>> boxes;
-  for (const auto& contour : contours) {
-    if (boxes.size() >= kMaxBoxes) {
-      log(LogLevel::warning, "image/read_text",
-          fmt::format("more than {} places with text; the others are left out", kMaxBoxes));
-      break;
-    }
-    cv::RotatedRect rect = cv::minAreaRect(contour);
-    if (std::min(rect.size.width, rect.size.height) < kMinSide) continue;
-    if (mean_inside(probability, in_order(rect)) < options.box_threshold) continue;
-    // Grow by area * ratio / perimeter on every side, as the detector was trained with shrunk kernels.
-    const float area = rect.size.area();
-    const float grow = area * options.unclip_ratio / (2 * (rect.size.width + rect.size.height));
-    rect.size.width += 2 * grow;
-    rect.size.height += 2 * grow;
-    if (std::min(rect.size.width, rect.size.height) < kMinSide + 2) continue;
-    std::array<cv::Point2f, 4> corners = in_order(rect);
-    for (cv::Point2f& p : corners) {
-      p.x *= scale_x;
-      p.y *= scale_y;
-    }
-    boxes.push_back(corners);
-  }
-  return boxes;
-}
-
 /// Makes the corner first that is at the top left after `n_quarters` turns counter-clockwise.
 void turn_corners(Corners& box, int n_quarters) { std::rotate(box.begin(), box.begin() + n_quarters, box.end()); }
 
-/// The quadrangle as a lying picture; lines much taller than wide are turned by 90 degrees, `box` with them.
-cv::Mat cut_out(const cv::Mat& bgr, Corners& box) {
+/// The quadrangle as an upright picture.
+cv::Mat cut_straight(const cv::Mat& bgr, const Corners& box) {
   const auto distance = [](cv::Point2f a, cv::Point2f b) {
     return static_cast<float>(std::hypot(a.x - b.x, a.y - b.y));
   };
@@ -128,7 +61,13 @@ cv::Mat cut_out(const cv::Mat& bgr, Corners& box) {
   cv::Mat line;
   cv::warpPerspective(bgr, line, cv::getPerspectiveTransform(box.data(), target.data()), {width, height},
                       cv::INTER_CUBIC, cv::BORDER_REPLICATE);
-  if (height > width * 3 / 2) {
+  return line;
+}
+
+/// The same as a lying picture; lines much taller than wide are turned by 90 degrees, `box` with them.
+cv::Mat cut_out(const cv::Mat& bgr, Corners& box) {
+  cv::Mat line = cut_straight(bgr, box);
+  if (line.rows > line.cols * 3 / 2) {
     cv::rotate(line, line, cv::ROTATE_90_COUNTERCLOCKWISE);
     turn_corners(box, 1);
   }
@@ -146,28 +85,68 @@ cv::Mat to_line_height(const cv::Mat& line, int max_width) {
 
 using Reading = PageReader::Reading;
 
-/// Greedy CTC: best class per step, repeats merged, blanks dropped. `scores` is [1, n_steps, n_classes].
-Reading decode_ctc(const OnnxTensor& scores, const std::vector<std::string>& characters) {
+/// Greedy CTC: best class per step, repeats merged, blanks dropped. `scores` is [1, n_steps, n_classes]; `step_width`
+/// is what a step covers of `line`.
+Reading decode_ctc(const OnnxTensor& scores, const std::vector<std::string>& characters, int padded_width,
+                   const cv::Mat& line) {
   Reading reading;
   if (scores.shape.empty() || scores.shape.back() < 1) return reading;  // no steps, or no classes to choose from
   const auto n_classes = static_cast<std::size_t>(scores.shape.back());
   const auto values = scores.values<float>();
   const std::size_t n_steps = values.size() / n_classes;
+  const float step_width = n_steps > 0 ? static_cast<float>(padded_width) / static_cast<float>(n_steps) : 0.0f;
+  std::vector<PlacedCharacter> placed;
   std::size_t last = 0;
   float sum = 0;
-  int count = 0;
   for (std::size_t step = 0; step < n_steps; ++step) {
     const auto row = values.subspan(step * n_classes, n_classes);
     const auto best = static_cast<std::size_t>(std::max_element(row.begin(), row.end()) - row.begin());
     if (best != 0 && best != last && best < characters.size()) {
-      reading.text += characters[best];
+      placed.push_back({characters[best], (static_cast<float>(step) + 0.5f) * step_width});
       sum += row[best];
-      ++count;
     }
     last = best;
   }
-  reading.confidence = count > 0 ? sum / static_cast<float>(count) : 0.0f;
+  if (placed.empty()) return reading;
+  reading.text = with_word_gaps(placed, line);
+  reading.confidence = sum / static_cast<float>(placed.size());
   return reading;
+}
+
+/// The characters of a column that stand upright below each other, laid side by side as a line; empty where the column
+/// does not part into such.
+cv::Mat column_as_line(const cv::Mat& column) {
+  cv::Mat grey, ink, rows;
+  cv::cvtColor(column, grey, cv::COLOR_BGR2GRAY);
+  cv::threshold(grey, ink, 0, 255, cv::THRESH_BINARY_INV | cv::THRESH_OTSU);
+  if (cv::countNonZero(ink) * 2 > ink.rows * ink.cols) cv::bitwise_not(ink, ink);
+  cv::reduce(ink, rows, 1, cv::REDUCE_MAX);
+  // Strokes of one character may stand apart: runs of ink are joined while they fit into a square.
+  std::vector<cv::Range> cells;
+  for (int y = 0; y < rows.rows; ++y) {
+    if (rows.at<std::uint8_t>(y, 0) == 0) continue;
+    int end = y + 1;
+    while (end < rows.rows && rows.at<std::uint8_t>(end, 0) != 0) ++end;
+    if (!cells.empty() && end - cells.back().start <= column.cols * 9 / 10)
+      cells.back().end = end;
+    else
+      cells.emplace_back(y, end);
+    y = end;
+  }
+  if (cells.size() < 2) return {};
+  std::vector<cv::Mat> side_by_side;
+  for (const cv::Range& cell : cells) {
+    if (cell.size() > column.cols * 3 / 2) return {};  // it does not part here: no upright characters
+    const int middle = (cell.start + cell.end) / 2, half = column.cols / 2;
+    const int top = std::max(0, middle - half), bottom = std::min(column.rows, middle + half);
+    cv::Mat square;
+    cv::copyMakeBorder(column.rowRange(top, bottom), square, 0, column.cols - (bottom - top), 0, 0,
+                       cv::BORDER_REPLICATE);
+    side_by_side.push_back(square);
+  }
+  cv::Mat line;
+  cv::hconcat(side_by_side, line);
+  return line;
 }
 
 /// The recogniser's alphabet: blank, the listed characters, space.
@@ -207,16 +186,6 @@ std::filesystem::path network(const std::filesystem::path& folder, const char* n
 
 }  // namespace
 
-DetectorSize detector_size(int width, int height, int max_side) {
-  // Thin strokes do not survive at the size of a small picture.
-  const int longest = std::max(width, height);
-  const int shortest = std::min(width, height);
-  double scale = shortest < 736 ? 736.0 / shortest : 1.0;
-  scale = std::min(scale, static_cast<double>(max_side) / longest);
-  const auto side = [&](int pixels) { return std::max(32, static_cast<int>(std::lround(pixels * scale / 32.0)) * 32); };
-  return {side(width), side(height)};
-}
-
 PageReader::PageReader(ModelStore& store, const std::filesystem::path& folder, const openvino::OnnxOptions& options)
     : detect_(openvino::OnnxModel::load(store, network(folder, "det.onnx"), options)),
       recognise_(openvino::OnnxModel::load(store, network(folder, "rec.onnx"), options)),
@@ -227,6 +196,13 @@ PageReader::PageReader(ModelStore& store, const std::filesystem::path& folder, c
 
 PageReader::Sessions PageReader::create_sessions() const {
   return {detect_->create_session(), classify_ ? classify_->create_session() : nullptr, recognise_->create_session()};
+}
+
+PageReader::Reading PageReader::recognise(Sessions& sessions, const cv::Mat& line) const {
+  const cv::Mat scaled = to_line_height(line, kMaxLineWidth);
+  const int padded = std::max(320, (scaled.cols + 31) / 32 * 32);  // few distinct widths keep compiled shapes few
+  const OnnxTensors scores = run_single(*sessions.recognise, *recognise_, to_planes(scaled, padded));
+  return decode_ctc(scores.begin()->second, characters_, padded, scaled);
 }
 
 PageReader::Reading PageReader::read_line(Sessions& sessions, cv::Mat& line, Corners& box) const {
@@ -240,63 +216,76 @@ PageReader::Reading PageReader::read_line(Sessions& sessions, cv::Mat& line, Cor
       turn_corners(box, 2);
     }
   }
-  const auto recognise = [&](const cv::Mat& picture) {
-    const cv::Mat scaled = to_line_height(picture, kMaxLineWidth);
-    const int padded = std::max(320, (scaled.cols + 31) / 32 * 32);  // few distinct widths keep compiled shapes few
-    const OnnxTensors scores = run_single(*sessions.recognise, *recognise_, to_planes(scaled, padded));
-    return decode_ctc(scores.begin()->second, characters_);
-  };
-  Reading reading = recognise(line);
+  Reading reading = recognise(sessions, line);
   // The classifier errs, or is not there: what reads badly is read the other way up as well. Lines of print that stand
   // on their heads read at 0.4 to 0.8, upright ones above 0.9.
   constexpr float kReadsWell = 0.9f;
   if (reading.confidence >= kReadsWell) return reading;
   cv::Mat other;
   cv::rotate(line, other, cv::ROTATE_180);
-  Reading turned = recognise(other);
+  Reading turned = recognise(sessions, other);
   if (turned.text.empty() || turned.confidence <= reading.confidence) return reading;
   turn_corners(box, 2);
   return turned;
 }
 
+PageReader::Reading PageReader::read_place(Sessions& sessions, const cv::Mat& bgr, Corners& box) const {
+  constexpr float kReadsWell = 0.9f;
+  Corners lying = box;
+  cv::Mat line = cut_out(bgr, lying);
+  Reading reading = read_line(sessions, line, lying);
+  // The recogniser knows characters that lie on their side as well, but not in which direction a column of them goes.
+  const bool stacked = is_east_asian(reading.text);
+  if (lying[0] != box[0] && (stacked || reading.confidence < kReadsWell)) {
+    const cv::Mat upright = column_as_line(cut_straight(bgr, box));
+    if (!upright.empty()) {
+      Reading column = recognise(sessions, upright);
+      if (column.confidence > reading.confidence - (stacked ? 0.15f : 0.0f)) return column;
+    }
+  }
+  box = lying;
+  return reading;
+}
+
 std::shared_ptr<const Text> PageReader::read(Sessions& sessions, const Image& image, const ReadingOptions& options,
                                              const std::function<bool()>& cancelled,
-                                             const std::function<void(double)>& progress) const {
+                                             const std::function<void(double)>& progress, Unread& unread) const {
   if (image.channels != 3 || image.width < 1 || image.height < 1)
     throw Error(ErrorCode::internal, "image/read_text", "expected RGB pixels");
   const cv::Mat rgb(image.height, image.width, CV_8UC3, const_cast<std::uint8_t*>(image.pixels.data()));
   cv::Mat bgr;
   cv::cvtColor(rgb, bgr, cv::COLOR_RGB2BGR);
-  const DetectorSize seen = detector_size(bgr.cols, bgr.rows, options.max_side);
-  const cv::Size size(seen.width, seen.height);
-  cv::Mat resized;
-  cv::resize(bgr, resized, size);
-  const OnnxTensors detected = run_single(*sessions.detect, *detect_, to_planes(resized, resized.cols));
-  const OnnxTensor& map = detected.begin()->second;
-  if (map.count() != static_cast<std::size_t>(size.area()))
-    throw Error(ErrorCode::weights, detect_->file().string(), "expected a probability map of the input's size");
-  const cv::Mat probability(size.height, size.width, CV_32FC1, const_cast<float*>(map.values<float>().data()));
-  const auto boxes = boxes_of(probability, static_cast<float>(bgr.cols) / static_cast<float>(size.width),
-                              static_cast<float>(bgr.rows) / static_cast<float>(size.height), options);
+  const Detection found = detect_text(bgr, options.detection, [&](const cv::Mat& tile) {
+    if (cancelled()) return cv::Mat(cv::Mat::zeros(tile.size(), CV_32FC1));
+    const OnnxTensors detected = run_single(*sessions.detect, *detect_, to_planes(tile, tile.cols));
+    const OnnxTensor& map = detected.begin()->second;
+    if (map.count() != static_cast<std::size_t>(tile.rows) * static_cast<std::size_t>(tile.cols))
+      throw Error(ErrorCode::weights, detect_->file().string(), "expected a probability map of the input's size");
+    return cv::Mat(tile.rows, tile.cols, CV_32FC1, const_cast<float*>(map.values<float>().data())).clone();
+  });
+  unread.too_small = found.too_small;
+  unread.n_left_out = found.n_left_out;
 
   auto text = std::make_shared<Text>();
-  for (std::size_t i = 0; i < boxes.size(); ++i) {
+  for (std::size_t i = 0; i < found.boxes.size(); ++i) {
     if (cancelled()) break;
-    auto box = boxes[i];
-    cv::Mat line = cut_out(bgr, box);
-    const Reading reading = read_line(sessions, line, box);
+    Corners box = found.boxes[i];
+    const Reading reading = read_place(sessions, bgr, box);
     if (!reading.text.empty() && reading.confidence >= options.text_threshold) {
       TextSpan span;
       span.text = reading.text;
       span.confidence = reading.confidence;
+      span.page = image.page;
       span.box.emplace();
       for (std::size_t corner = 0; corner < 4; ++corner) {
         (*span.box)[2 * corner] = box[corner].x;
         (*span.box)[2 * corner + 1] = box[corner].y;
       }
       text->spans.push_back(std::move(span));
+    } else if (!reading.text.empty()) {
+      ++unread.n_unclear;
     }
-    progress(static_cast<double>(i + 1) / static_cast<double>(boxes.size()));
+    progress(static_cast<double>(i + 1) / static_cast<double>(found.boxes.size()));
   }
   const std::vector<int> lines = sort_into_lines(text->spans);
   text->utf8 = join_lines(text->spans, lines);

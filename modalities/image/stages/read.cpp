@@ -1,5 +1,5 @@
-// image/read: an image file as one packet of RGB pixels. A JPEG that is cut short is delivered as far as it goes, and
-// named: a warning, or an error where the parameter on_truncated says so.
+// image/read: an image file as packets of RGB pixels, one for each page or frame. A JPEG that is cut short is delivered
+// as far as it goes, and named: a warning, or an error where the parameter on_truncated says so.
 #include <fmt/format.h>
 
 #include <filesystem>
@@ -15,7 +15,8 @@ namespace morph::image {
 namespace {
 
 struct ReadState final : StageState {
-  bool sent = false;
+  std::unique_ptr<ImageFile> file;
+  std::shared_ptr<const Image> last;  ///< of an animation: a frame that repeats it says nothing new
 };
 
 class Read final : public SimpleStage<ReadState> {
@@ -23,23 +24,29 @@ class Read final : public SimpleStage<ReadState> {
   Read(std::string path, bool strict) : path_(std::move(path)), strict_(strict) {}
   std::unique_ptr<StageState> open(const OpenContext&) const override { return std::make_unique<ReadState>(); }
   StepStatus step_one(ReadState& state, StageIo& io) const override {
-    if (state.sent) return StepStatus::done;
     if (io.space(0) == 0) return StepStatus::output_full;
-    state.sent = true;
-    const std::string name = path_ == "-" ? "standard input" : path_;
-    const std::vector<std::byte> bytes = read_bytes(path_);
-    auto image = decode_file(bytes, name);
-    if (ends_early(bytes)) {
-      if (strict_) throw Error(ErrorCode::format, name, "truncated: expected a whole JPEG image, found no end of it");
-      io.metric("truncated", 1);
-      log(LogLevel::warning, "image/read",
-          fmt::format("{}: truncated: the JPEG has no end; what it holds is used", name));
-    }
-    io.push(0, Packet::data<Image>(std::move(image)));
-    return StepStatus::done;
+    if (!state.file) open_file(state, io);
+    const std::shared_ptr<const Image> image = state.file->next();
+    if (!image) return StepStatus::done;
+    if (image->n_pages > 1) io.progress(static_cast<double>(image->page) / image->n_pages, "pages");
+    const bool repeats = state.last && state.last->width == image->width && state.last->height == image->height &&
+                         state.last->pixels == image->pixels;
+    state.last = image->page > 0 ? image : nullptr;
+    if (!repeats) io.push(0, Packet::data<Image>(image));
+    return image->page == 0 ? StepStatus::done : StepStatus::ready;
   }
 
  private:
+  void open_file(ReadState& state, StageIo& io) const {
+    const std::string name = path_ == "-" ? "standard input" : path_;
+    state.file = std::make_unique<ImageFile>(read_bytes(path_), name);
+    if (!ends_early(state.file->bytes())) return;
+    if (strict_) throw Error(ErrorCode::format, name, "truncated: expected a whole JPEG image, found no end of it");
+    io.metric("truncated", 1);
+    log(LogLevel::warning, "image/read",
+        fmt::format("{}: truncated: the JPEG has no end; what it holds is used", name));
+  }
+
   std::string path_;
   bool strict_;
 };
@@ -60,10 +67,12 @@ SourceSize measure(const Params& params) {
 void register_read(Registry& registry) {
   StageSpec spec;
   spec.name = "image/read";
-  spec.help = "Reads an image file (PNG, JPEG, WebP, BMP, TIFF, PNM) as RGB pixels.";
+  spec.help =
+      "Reads an image file (PNG, JPEG, WebP, GIF, TIFF, HEIC, AVIF, JPEG XL, PDF and more) as RGB pixels, page by "
+      "page.";
   spec.outputs = {{"image",
                    {FormatPattern{"image/pixels", {{"channels", Constraint::is(std::int64_t{3})}}}},
-                   "the image, upright",
+                   "the image, upright; a file's pages and frames one after the other",
                    false}};
   spec.params = {{.name = "path",
                   .type = ParamType::path,
@@ -77,12 +86,13 @@ void register_read(Registry& registry) {
                   .choices = {"warn", "error"}}};
   spec.load = StageLoad::blocking;
   spec.source_of = "image";
-  spec.suffixes = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".pgm", ".ppm"};
+  spec.suffixes = {".png",  ".jpg",  ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".pgm", ".ppm",
+                   ".heic", ".heif", ".avif", ".jxl",  ".jp2", ".exr", ".hdr", ".psd",  ".pdf"};
   spec.measure = measure;
   spec.estimate = [](const ResolveContext& context) {
     Estimate estimate;
-    estimate.runtime = 80u << 20;  // OpenCV's codecs with what they link, measured
-    estimate.runtime_key = "opencv-codecs";
+    estimate.runtime = 80u << 20;  // the codecs with what they link, measured
+    estimate.runtime_key = "image-codecs";
     // One packet in all, so it is counted here and not in every place of a queue.
     estimate.scratch = context.source_bytes > 0 ? context.source_bytes : 4u << 20;
     return estimate;

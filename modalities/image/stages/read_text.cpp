@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "morph/image.h"
+#include "morph/log.h"
 #include "morph/registry.h"
 #include "reading/page_reader.h"
 
@@ -31,15 +32,36 @@ class ReadText final : public SimpleStage<ReadTextState> {
     if (io.available(0) == 0) return io.ended(0) ? StepStatus::done : StepStatus::need_input;
     if (io.space(0) == 0) return StepStatus::output_full;
     const Packet packet = io.take(0);
+    const Image& image = packet.as<Image>();
+    Unread unread;
     const auto text = reader_->read(
-        state.sessions, packet.as<Image>(), options_, [&] { return io.cancelled(); },
-        [&](double fraction) { io.progress(fraction, "reading"); });
+        state.sessions, image, options_, [&] { return io.cancelled(); },
+        [&](double fraction) { io.progress(fraction, "reading"); }, unread);
     io.metric("pieces", static_cast<double>(text->spans.size()));
+    if (!io.cancelled()) tell(unread, image, io);
     io.push(0, Packet::data<Text>(text, packet.time));
     return StepStatus::ready;
   }
 
  private:
+  /// Nothing that was seen is left out without a word.
+  static void tell(const Unread& unread, const Image& image, StageIo& io) {
+    const std::string page = image.page > 0 ? fmt::format("page {}: ", image.page) : "";
+    const auto say = [&](const char* metric, std::size_t n, const std::string& what) {
+      if (n == 0) return;
+      io.metric(metric, static_cast<double>(n));
+      log(LogLevel::warning, "image/read_text", page + what);
+    };
+    say("unclear", unread.n_unclear,
+        fmt::format(
+            "{} places look like text but are too unclear to be read; min_confidence=0 shows what they look like",
+            unread.n_unclear));
+    say("left_out", unread.n_left_out,
+        fmt::format("{} places with text are left out: there are too many; give it in parts", unread.n_left_out));
+    say("too_small", unread.too_small ? 1 : 0,
+        "some of the print is too small to be read; scan it at a higher resolution");
+  }
+
   std::shared_ptr<const PageReader> reader_;
   ReadingOptions options_;
 };
@@ -63,11 +85,13 @@ Estimate estimate(const ResolveContext& context) {
   // pages.
   constexpr std::uint64_t kPlanes = 40;
   const int max_side = static_cast<int>(context.params.get_int("max_side"));
-  DetectorSize seen{max_side, max_side * 3 / 4};  // of a picture that is not known yet: a page
+  DetectionGrid seen = detection_grid(1654, 2339, max_side);  // of a picture that is not known yet: A4 at 200 dpi
   if (context.source_extents.size() == 2)
-    seen = detector_size(static_cast<int>(context.source_extents[0]), static_cast<int>(context.source_extents[1]),
-                         max_side);
-  sum.scratch = static_cast<std::uint64_t>(seen.width) * static_cast<std::uint64_t>(seen.height) * 4 * kPlanes;
+    seen = detection_grid(static_cast<int>(context.source_extents[0]), static_cast<int>(context.source_extents[1]),
+                          max_side);
+  sum.scratch =
+      static_cast<std::uint64_t>(seen.tile_width) * static_cast<std::uint64_t>(seen.tile_height) * 4 * kPlanes;
+  sum.scratch += static_cast<std::uint64_t>(seen.width) * static_cast<std::uint64_t>(seen.height) * 8;  // pixels, map
   sum.scratch += context.source_bytes / 2;  // BGR pixels, while the detector's are not there in full
   sum.longest_step_ms = 3000;
   return sum;
@@ -95,7 +119,7 @@ void register_read_text(Registry& registry) {
                  {.name = "max_side",
                   .type = ParamType::integer,
                   .default_value = std::int64_t{1536},
-                  .help = "longest side in pixels given to the detector; more finds smaller print and costs time",
+                  .help = "longest side in pixels of the tiles in which a page is looked at; larger ones cost memory",
                   .min = 320,
                   .max = 8192},
                  {.name = "min_confidence",
@@ -115,7 +139,7 @@ void register_read_text(Registry& registry) {
     auto reader = std::make_shared<const PageReader>(context.models,
                                                      context.find_model(context.params.get_string("model")), options);
     ReadingOptions reading;
-    reading.max_side = static_cast<int>(context.params.get_int("max_side"));
+    reading.detection.max_side = static_cast<int>(context.params.get_int("max_side"));
     reading.text_threshold = static_cast<float>(context.params.get_double("min_confidence"));
     return std::make_shared<const ReadText>(std::move(reader), reading);
   };

@@ -75,6 +75,7 @@ std::string TextDocument::json(const std::string& provenance) const {
       }
       one["confidence"] = span.confidence;
       if (span.box) one["box"] = *span.box;
+      if (span.page > 0) one["page"] = span.page;
       spans.push_back(std::move(one));
     }
   }

@@ -235,7 +235,7 @@ TEST_CASE("a file that is no image is refused by name", "[unit][image]") {
        {"\x89PNG\r\n\x1a\n"s + std::string(200, '\0'), whole.substr(0, 8), whole.substr(0, 40),
         whole.substr(0, whole.size() / 2), damaged, "Dear Sir, this is a letter."s}) {
     INFO(file.size() << " bytes");
-    CHECK_THAT(refusal(file), Contains("page.png") && Contains("expected a PNG"));
+    CHECK_THAT(refusal(file), Contains("page.png") && Contains("expected") && Contains("PNG"));
   }
   // Headers that promise what no memory holds.
   for (const char* const header : {"P6\n1000000 1000000\n255\n", "P5\n2147483647 2147483647\n255\n", "P6\n0 0\n255\n"})
@@ -255,7 +255,7 @@ TEST_CASE("decoders do not print what they dislike, the error says it", "[unit][
   close(kept);
   CHECK(lseek(fileno(printed), 0, SEEK_END) == 0);
   std::fclose(printed);
-  CHECK_THAT(message, Contains("libpng"));
+  CHECK_THAT(message, Contains("PNG library error"));
 }
 
 TEST_CASE("the size of an image is known by its header", "[unit][image]") {

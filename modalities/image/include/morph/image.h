@@ -15,6 +15,8 @@ class Image final : public Payload {
  public:
   int width = 0, height = 0, channels = 3;
   std::vector<std::uint8_t> pixels;  ///< [channels, width, height], innermost first, no padding
+  int page = 0;                      ///< of a file with several pages or frames: 1, 2, ...; 0: it is the only one
+  int n_pages = 1;                   ///< how many there are; 0 when not known
   std::string_view type_name() const override { return "image"; }
   std::size_t bytes() const override { return sizeof(Image) + pixels.size(); }
   void encode(std::vector<std::byte>& out) const override;

@@ -20,6 +20,7 @@ struct TextSpan {
   double start_s = 0, end_s = 0;            ///< seconds of stream time; equal when unknown
   float confidence = 1.0f;                  ///< 0..1
   std::optional<std::array<float, 8>> box;  ///< x,y of the four corners in pixels, clockwise from top left
+  int page = 0;                             ///< of a file with several pages: 1, 2, ...; 0: it has one
 };
 
 /// State of a spoken turn that a text belongs to.
