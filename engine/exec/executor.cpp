@@ -202,16 +202,8 @@ void Executors::Core::work(LaneId id, const std::string& name, const GraphNode* 
   Lane& mine = lane(id);
   while (!stopping_) {
     if (only != nullptr && only->phase == NodePhase::done) return;
-    std::optional<Step> step;
-    try {
-      step = scheduler_.pick(id, now());
-      if (step) {
-        run_step(lock, *step, name);
-        continue;
-      }
-    } catch (...) {  // an edge: nothing that goes wrong in a worker ends more than the runs of its step
-      if (!lock.owns_lock()) lock.lock();
-      give_up(step);
+    if (std::optional<Step> step = scheduler_.pick(id, now())) {
+      run_step(lock, *step, name);
       continue;
     }
     ++mine.n_sleeping;
@@ -220,29 +212,23 @@ void Executors::Core::work(LaneId id, const std::string& name, const GraphNode* 
   }
 }
 
-/// Inside a catch block, lock held.
-void Executors::Core::give_up(const std::optional<Step>& step) {
-  std::shared_ptr<const Error> error = out_of_memory_;
-  try {
-    error = current_error(step && !step->items.empty() ? step->items[0].node->where : "executors");
-  } catch (const std::bad_alloc&) {  // then the one that was made beforehand
-  }
-  if (!step) {
-    log(LogLevel::error, "exec/executor", error->what());
-    return;
-  }
-  scheduler_.give_up(*step, error, now());
-  dispatch();
-}
-
 void Executors::Core::run_step(std::unique_lock<std::mutex>& lock, Step& step, const std::string& thread_name) {
   lock.unlock();
-  const std::vector<StepResult> results = execute(step, options_.registry);
+  std::vector<StepResult> results;
+  try {
+    results = execute(step, options_.registry);
+  } catch (const std::bad_alloc&) {  // an edge: there was not even room for results
+    results.clear();
+  }
   lock.lock();
   const StreamTime ended = now();
-  for (const Step::Item& item : step.items)
-    if (item.graph->trace)
-      item.graph->trace->slice(thread_name, item.node->name, step.begun, ended - step.begun, step.items.size());
+  try {
+    for (const Step::Item& item : step.items)
+      if (item.graph->trace)
+        item.graph->trace->slice(thread_name, item.node->name, step.begun, ended - step.begun, step.items.size());
+  } catch (const std::bad_alloc&) {  // an edge: a trace that has a gap matters less than the run
+    log(LogLevel::warning, "exec/trace", "out of memory: a step is missing from a trace");
+  }
   scheduler_.complete(step, results, ended);
   dispatch();
   lock.unlock();  // these may be the last references to a run and its models

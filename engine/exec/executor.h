@@ -7,7 +7,6 @@
 #include <functional>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -60,7 +59,6 @@ class Executors::Core : public std::enable_shared_from_this<Executors::Core> {
   void work(LaneId id, const std::string& name, const GraphNode* only);
   void run_step(std::unique_lock<std::mutex>& lock, Step& step, const std::string& thread_name);
   void destroy_garbage();
-  void give_up(const std::optional<Step>& step);
 
   ExecutorsOptions options_;
   int n_threads_ = 1;
@@ -70,12 +68,10 @@ class Executors::Core : public std::enable_shared_from_this<Executors::Core> {
   std::vector<std::thread> workers_;
   std::vector<BlockingThread> blocking_;
   std::condition_variable garbage_ready_;
-  std::shared_ptr<const Error> out_of_memory_ = std::make_shared<const Error>(
-      ErrorCode::resource, "executors", "out of memory; let other runs end first, or give the machine more");
   bool stopping_ = false;
 };
 
-/// Runs a step: flushes, steps, guards. Never throws but for want of memory. Of a batch that throws, items that were
+/// Runs a step: flushes, steps, guards. Throws std::bad_alloc at most. Of a batch that throws, items that were
 /// not touched are to be stepped again alone; the others end with what was thrown.
 std::vector<StepResult> execute(const Step& step, const Registry* registry);
 

@@ -2,7 +2,10 @@
 #include "exec/scheduler.h"
 
 #include <algorithm>
+#include <new>
 #include <utility>
+
+#include "exec/step_error.h"
 
 namespace morph::exec {
 
@@ -272,12 +275,17 @@ void Scheduler::add_batch_mates(Step& step, StreamTime now) {
   const std::optional<std::uint64_t> key = batch_key(*step.stage, *first.state);
   if (!key) return;
   std::vector<Ready> mates;
-  for (const Ready& ready : lanes_[step.lane].ready) {
-    const GraphNode& node = *ready.node;
-    if (node.stage != step.stage || node.alone || ready.graph->paused || ready.graph->options.strict) continue;
-    if (batch_key(*step.stage, *node.state) == key) mates.push_back(ready);
+  try {
+    for (const Ready& ready : lanes_[step.lane].ready) {
+      const GraphNode& node = *ready.node;
+      if (node.stage != step.stage || node.alone || ready.graph->paused || ready.graph->options.strict) continue;
+      if (batch_key(*step.stage, *node.state) == key) mates.push_back(ready);
+    }
+    std::stable_sort(mates.begin(), mates.end(),
+                     [now](const Ready& a, const Ready& b) { return goes_first(a, b, now); });
+  } catch (const std::bad_alloc&) {  // then it goes alone
+    return;
   }
-  std::stable_sort(mates.begin(), mates.end(), [now](const Ready& a, const Ready& b) { return goes_first(a, b, now); });
   for (std::size_t i = 0; i < mates.size() && step.items.size() < most; ++i) begin(step, mates[i], now);
 }
 
@@ -334,78 +342,90 @@ void Scheduler::return_inputs(const Graph& graph, GraphNode& node, StreamTime no
 }
 
 void Scheduler::complete(const Step& step, const std::vector<StepResult>& results, StreamTime now) {
-  const double busy_ms = milliseconds(now - step.begun);
   for (std::size_t i = 0; i < step.items.size(); ++i) {
-    const Graph& graph = step.items[i].graph;
-    GraphNode& node = *step.items[i].node;
-    const StepResult& result = results[i];
-    node.alone = result.again;
-    node.last = result.status;
-    if (!result.again) ++node.metrics.steps;
-    node.metrics.busy_ms += busy_ms / static_cast<double>(step.items.size());
-    node.metrics.longest_step_ms = std::max(node.metrics.longest_step_ms, busy_ms);
-    for (const auto& [name, value] : node.io.metrics) node.metrics.values[name] += value;
-    node.io.metrics.clear();
-    for (const LossReport& loss : std::exchange(node.io.losses, {}))
-      add_loss(node.losses, loss.loss, loss.what, loss.count);
-    if (const FinishReason finish = std::exchange(node.io.finish, FinishReason::none); finish != FinishReason::none)
-      graph->finish = finish;
-    node.metrics.warnings += result.warnings.size();
-    node.metrics.notes.insert(node.metrics.notes.end(), result.warnings.begin(), result.warnings.end());
-    return_inputs(graph, node, now);
-
-    if (!result.error && !graph->over()) {
-      std::vector<StepIo::Sent> sent = std::exchange(node.io.sent, {});
-      bool flushed = false;  // what follows belongs to the epoch that the flush began here
-      for (StepIo::Sent& one : sent) {
-        ++node.metrics.packets_out;
-        if (one.packet.kind == PacketKind::flush) {
-          propagate_flush(graph, node, one.port, one.packet.epoch, now);
-          flushed = true;
-        } else {
-          if (flushed) one.packet.epoch = std::max(one.packet.epoch, node.epoch);
-          deliver(graph, node, one.port, std::move(one.packet), now);
-        }
-      }
-      for (ControlEvent& event : node.io.sent_controls) send_control(graph, node, std::move(event), now);
-      const auto& controls = node.io.controls;  // those the step did not ask for wait for the next
-      node.controls.insert(node.controls.begin(),
-                           controls.begin() + static_cast<std::ptrdiff_t>(node.io.n_controls_taken), controls.end());
+    try {
+      if (i >= results.size()) throw std::bad_alloc();  // the step could not be made for want of memory
+      complete_item(step, i, results[i], now);
+      settle(step.items[i].graph, now);
+    } catch (...) {  // an edge: a payload's own code, or want of memory; it ends this run and no other of the batch
+      give_up(step.items[i], now);
     }
-    node.io.sent.clear();
-    node.io.sent_controls.clear();
-    node.io.controls.clear();
-
-    if (result.error && !graph->over()) fail(*graph, result.error, now);
-    --graph->n_running;
-    node.phase = NodePhase::idle;
-    if (result.again) node.events |= node.controls.empty() ? kWakeEvent : kControlEvent;
-    if (result.status == StepStatus::done || node.abandoned || graph->over()) {
-      finish_node(graph, node, now);
-    } else {
-      refresh(graph, node, now);
-    }
-    if (graph->over() && graph->n_running == 0 && graph->on_change) graph->on_change();
-    if (graph->paused && graph->n_running == 0 && graph->on_change) graph->on_change();
   }
-  for (const Step::Item& item : step.items) settle(item.graph, now);
 }
 
-void Scheduler::give_up(const Step& step, const std::shared_ptr<const Error>& error, StreamTime now) {
-  for (const Step::Item& item : step.items) {
-    GraphNode& node = *item.node;
-    if (node.phase == NodePhase::running) {  // complete() did not come to it, or not through it
-      node.phase = NodePhase::idle;
-      --item.graph->n_running;
+void Scheduler::complete_item(const Step& step, std::size_t i, const StepResult& result, StreamTime now) {
+  const double busy_ms = milliseconds(now - step.begun);
+  const Graph& graph = step.items[i].graph;
+  GraphNode& node = *step.items[i].node;
+  node.alone = result.again;
+  node.last = result.status;
+  if (!result.again) ++node.metrics.steps;
+  node.metrics.busy_ms += busy_ms / static_cast<double>(step.items.size());
+  node.metrics.longest_step_ms = std::max(node.metrics.longest_step_ms, busy_ms);
+  for (const auto& [name, value] : node.io.metrics) node.metrics.values[name] += value;
+  node.io.metrics.clear();
+  for (const LossReport& loss : std::exchange(node.io.losses, {}))
+    add_loss(node.losses, loss.loss, loss.what, loss.count);
+  if (const FinishReason finish = std::exchange(node.io.finish, FinishReason::none); finish != FinishReason::none)
+    graph->finish = finish;
+  node.metrics.warnings += result.warnings.size();
+  node.metrics.notes.insert(node.metrics.notes.end(), result.warnings.begin(), result.warnings.end());
+  return_inputs(graph, node, now);
+
+  if (!result.error && !graph->over()) {
+    std::vector<StepIo::Sent> sent = std::exchange(node.io.sent, {});
+    bool flushed = false;  // what follows belongs to the epoch that the flush began here
+    for (StepIo::Sent& one : sent) {
+      ++node.metrics.packets_out;
+      if (one.packet.kind == PacketKind::flush) {
+        propagate_flush(graph, node, one.port, one.packet.epoch, now);
+        flushed = true;
+      } else {
+        if (flushed) one.packet.epoch = std::max(one.packet.epoch, node.epoch);
+        deliver(graph, node, one.port, std::move(one.packet), now);
+      }
     }
-    for (StepIo::Input& in : node.io.inputs) in.packets.clear();
-    node.io.sent.clear();
-    node.io.sent_controls.clear();
-    node.io.controls.clear();
-    if (!item.graph->over()) fail(*item.graph, error, now);
-    finish_node(item.graph, node, now);
-    if (item.graph->n_running == 0 && item.graph->on_change) item.graph->on_change();
+    for (ControlEvent& event : node.io.sent_controls) send_control(graph, node, std::move(event), now);
+    const auto& controls = node.io.controls;  // those the step did not ask for wait for the next
+    node.controls.insert(node.controls.begin(),
+                         controls.begin() + static_cast<std::ptrdiff_t>(node.io.n_controls_taken), controls.end());
   }
+  node.io.sent.clear();
+  node.io.sent_controls.clear();
+  node.io.controls.clear();
+
+  if (result.error && !graph->over()) fail(*graph, result.error, now);
+  --graph->n_running;
+  node.phase = NodePhase::idle;
+  if (result.again) node.events |= node.controls.empty() ? kWakeEvent : kControlEvent;
+  if (result.status == StepStatus::done || node.abandoned || graph->over()) {
+    finish_node(graph, node, now);
+  } else {
+    refresh(graph, node, now);
+  }
+  if (graph->over() && graph->n_running == 0 && graph->on_change) graph->on_change();
+  if (graph->paused && graph->n_running == 0 && graph->on_change) graph->on_change();
+}
+
+/// What threw cannot be undone: the run ends with it. Inside a catch block.
+void Scheduler::give_up(const Step::Item& item, StreamTime now) {
+  GraphNode& node = *item.node;
+  std::shared_ptr<const Error> error = out_of_memory_;
+  try {
+    error = current_error(node.where);
+  } catch (const std::bad_alloc&) {  // then the one that was made beforehand
+  }
+  if (node.phase == NodePhase::running) {
+    node.phase = NodePhase::idle;
+    --item.graph->n_running;
+  }
+  for (StepIo::Input& in : node.io.inputs) in.packets.clear();
+  node.io.sent.clear();
+  node.io.sent_controls.clear();
+  node.io.controls.clear();
+  if (!item.graph->over()) fail(*item.graph, error, now);
+  finish_node(item.graph, node, now);
+  if (item.graph->n_running == 0 && item.graph->on_change) item.graph->on_change();
 }
 
 // --------------------------------------------------------------------------------------------------- packets

@@ -74,10 +74,8 @@ class Scheduler {
   // Steps.
   std::size_t n_ready(LaneId lane) const { return lane < lanes_.size() ? lanes_[lane].ready.size() : 0; }
   std::optional<Step> pick(LaneId lane, StreamTime now);
-  /// What a step under way can no longer be taken back from: its runs end with `error`. For when complete() threw.
-  void give_up(const Step& step, const std::shared_ptr<const Error>& error, StreamTime now);
-  /// `results` has one entry per item. Applies what the steps sent, or ends the runs of items that failed; items that
-  /// are to be stepped again go first in a batch of one.
+  /// `results` has one entry per item, or none when there was no memory for them. Applies what the steps sent, or ends
+  /// the runs of items that failed; items that are to be stepped again go first in a batch of one.
   void complete(const Step& step, const std::vector<StepResult>& results, StreamTime now);
 
   // What the owner has to act on.
@@ -116,6 +114,8 @@ class Scheduler {
   void add_batch_mates(Step& step, StreamTime now);
   void remove_ready(GraphNode& node);
   void note_urgency(LaneId lane);
+  void complete_item(const Step& step, std::size_t index, const StepResult& result, StreamTime now);
+  void give_up(const Step::Item& item, StreamTime now);
   void return_inputs(const Graph& graph, GraphNode& node, StreamTime now);
   void deliver(const Graph& graph, GraphNode& from, int port, Packet packet, StreamTime now);
   void propagate_flush(const Graph& graph, GraphNode& origin, int port, std::uint64_t epoch, StreamTime now);
@@ -134,6 +134,8 @@ class Scheduler {
   std::vector<Graph> with_garbage_;
   std::map<const RunGraph*, std::weak_ptr<RunGraph>> runs_;
   std::uint64_t turn_ = 0;
+  std::shared_ptr<const Error> out_of_memory_ = std::make_shared<const Error>(
+      ErrorCode::resource, "scheduler", "out of memory; let other runs end first, or give the machine more");
 };
 
 /// Finds out why a run at rest cannot go on, and mends it where queues are too short (Parks, "Bounded scheduling of

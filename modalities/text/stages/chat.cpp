@@ -52,10 +52,14 @@ class Chat final : public Stage {
  public:
   Chat(std::shared_ptr<const Trunk> trunk, const SessionOptions& session)
       : trunk_(std::move(trunk)), session_(trunk_->open_session(session)) {
-    ChatOptions usual;  // brings the weights into memory before the first question
-    usual.system = kSystem;
-    Conversation conversation(trunk_, session_, usual.conversation());
-    begin(conversation, usual);
+    // Brings the weights into memory before the first question.
+    const std::unique_ptr<Sequence> sequence = session_->open();
+    DecodeItem item;
+    item.sequence = sequence.get();
+    item.tokens = trunk_->tokenise(kSystem, false, true);
+    item.tokens.resize(std::min<std::size_t>(item.tokens.size(), 16));
+    item.outputs = DecodeItem::Outputs::none;
+    if (!item.tokens.empty()) session_->decode({&item, 1});
   }
 
   std::unique_ptr<StageState> open(const OpenContext& context) const override {

@@ -160,7 +160,7 @@ TEST_CASE("a link holds no more bytes than it may, but one packet of any size", 
   };
   const int in = plan.feed("in");
   const int sink = plan.add("sink", stub_spec("sink", 1, 0), std::make_shared<StubStage>([](StubState&, StageIo& io) {
-                              if (io.available(0) > 0) io.take(0);
+                              while (io.available(0) > 0) io.take(0);
                               return io.ended(0) ? StepStatus::done : StepStatus::need_input;
                             }));
   plan.link(in, 0, sink, 0, 100);
@@ -290,6 +290,41 @@ struct Treacherous final : Payload {
 };
 
 }  // namespace
+
+TEST_CASE("what is thrown when a step's packets are sent on ends that run of the batch only", "[unit]") {
+  auto stage = std::make_shared<StubStage>(nullptr);
+  stage->batch = [](std::span<StepItem> items) {
+    for (StepItem& item : items) {
+      const std::int64_t value = item.io->available(0) > 0 ? number_of(item.io->take(0)) : 0;
+      if (value == 13) item.io->push(0, Packet::data(std::make_shared<const Treacherous>()));
+      if (value == 1) item.io->push(0, number(1));
+      item.status = StepStatus::need_input;
+    }
+  };
+  StageSpec spec = stub_spec("work", 1, 1);
+  spec.max_batch = 4;
+  PlanBuilder plan("pipe");
+  const int in = plan.feed("in"), work = plan.add("work", spec, stage), out = plan.read("out");
+  plan.link(in, 0, work, 0).link(work, 0, out, 0);
+  Driver driver;
+  std::vector<std::shared_ptr<exec::RunGraph>> runs;
+  for (int i = 0; i < 3; ++i) runs.push_back(driver.start(plan));
+  driver.run();
+  driver.batch_sizes.clear();
+  for (std::size_t i = 0; i < 3; ++i) {
+    Packet packet = number(i == 1 ? 13 : 1);
+    driver.scheduler.feed(runs[i], runs[i]->node(in), packet, driver.now);
+  }
+  driver.run();
+  CHECK(driver.batch_sizes == std::vector<std::size_t>{3});
+  REQUIRE(runs[1]->state == RunState::failed);
+  CHECK(runs[1]->error->where() == "pipe/work");
+  CHECK(runs[1]->quiescent());
+  for (const std::size_t i : {0, 2}) {
+    CHECK(runs[i]->state == RunState::running);
+    CHECK(driver.scheduler.read(runs[i], runs[i]->node(out), driver.now));
+  }
+}
 
 TEST_CASE("what is thrown between steps ends the run it belongs to, and neither the process nor others", "[unit]") {
   const StageLoad load = GENERATE(StageLoad::light, StageLoad::heavy, StageLoad::blocking);

@@ -131,6 +131,27 @@ TEST_CASE("two runs of one stage do not mix", "[weights][audio]") {
   CHECK(detect(voice).times_s == detect(voice).times_s);
 }
 
+TEST_CASE("a flush drops the turn that is open, without an end, and what comes is judged anew", "[weights][audio]") {
+  std::vector<float> voice = read_audio(sample("beckett.wav")).all.samples;
+  voice.resize(16000 * 2);
+  StageHarness harness(audio_stage("audio/voice_activity"));
+  const auto events_of = [&](const std::vector<float>& samples) {
+    AudioChunk chunk;
+    chunk.rate_hz = 16000;
+    chunk.samples = samples;
+    harness.feed("audio", chunk);
+    harness.run();
+    std::vector<std::string> events;
+    for (const EventPayload& event : harness.take_as<EventPayload>("turns"))
+      if (event.name != "tick") events.push_back(event.name);
+    return events;
+  };
+  CHECK(events_of(voice).front() == "speech_start");
+  harness.flush(1);
+  CHECK(events_of(silence(2.0)).empty());
+  CHECK(events_of(voice).front() == "speech_start");
+}
+
 TEST_CASE("a file that is not Silero's detector is refused", "[unit][audio]") {
   const SoundScratch scratch;
   const std::string file = scratch.write("model.onnx", "not a model");
