@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <vector>
 
+#include "base/short_of_memory.h"
 #include "morph/error.h"
 
 namespace morph {
@@ -39,7 +40,10 @@ std::filesystem::path find_beside_modules(const std::string& file) {
 LoadedModule::LoadedModule(const std::string& name) : name_(name) {
   const std::filesystem::path file = find_beside_modules("libmorph_" + name + ".so");
   handle_ = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (handle_ == nullptr) throw Error(ErrorCode::config, file.string(), std::string("cannot be loaded: ") + dlerror());
+  if (handle_ != nullptr) return;
+  const std::string why = dlerror();
+  throw Error(says_short_of_memory(why) ? ErrorCode::resource : ErrorCode::config, file.string(),
+              "cannot be loaded: " + why);
 }
 
 LoadedModule::~LoadedModule() = default;  // libraries with threads of their own do not survive dlclose

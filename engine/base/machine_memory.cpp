@@ -1,14 +1,14 @@
-// /proc/meminfo, /proc/self/statm and control groups v2 and v1. Files that are absent count as "no limit".
+// /proc/meminfo, /proc/self/status and limits, and control groups v2 and v1. Files that are absent count as "no limit".
 #include "base/machine_memory.h"
-
-#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <limits>
 #include <optional>
+#include <sstream>
 #include <string>
+#include <string_view>
 #include <utility>
 
 namespace morph {
@@ -16,6 +16,7 @@ namespace {
 
 constexpr std::uint64_t kMiB = 1024 * 1024;
 constexpr std::uint64_t kNoLimit = std::numeric_limits<std::uint64_t>::max();
+constexpr std::uint64_t kReserved = 100 * kMiB;  ///< address space of threads' stacks; see process_memory_limit()
 
 /// The number a one-line file holds; nothing for an absent file, "max" or other text.
 std::optional<std::uint64_t> read_number(const std::filesystem::path& file) {
@@ -107,6 +108,47 @@ GroupRoom group_room(const std::filesystem::path& system) {
   return found;
 }
 
+/// Entries of /proc/self/status, in bytes.
+struct ProcessStatus {
+  std::uint64_t size = 0, data = 0, resident = 0, shared = 0;
+  std::optional<std::uint64_t> anonymous;  ///< kernels before 4.5 do not say
+};
+
+ProcessStatus read_status(const std::filesystem::path& root) {
+  ProcessStatus status;
+  std::ifstream in(root / "proc/self/status");
+  for (std::string line; std::getline(in, line);) {
+    std::istringstream words(line);
+    std::string name;
+    std::uint64_t kib = 0;
+    if (!(words >> name >> kib)) continue;
+    if (name == "VmSize:") status.size = kib * 1024;
+    if (name == "VmData:") status.data = kib * 1024;
+    if (name == "VmRSS:") status.resident = kib * 1024;
+    if (name == "RssAnon:") status.anonymous = kib * 1024;
+    if (name == "RssShmem:") status.shared = kib * 1024;
+  }
+  return status;
+}
+
+struct ProcessLimits {
+  std::optional<std::uint64_t> address_space, data;
+};
+
+/// Soft limits; nothing where there is none.
+ProcessLimits read_limits(const std::filesystem::path& root) {
+  ProcessLimits limits;
+  std::ifstream in(root / "proc/self/limits");
+  for (std::string line; std::getline(in, line);)
+    for (const auto& [name, value] :
+         {std::pair<std::string_view, std::optional<std::uint64_t>*>{"Max address space", &limits.address_space},
+          {"Max data size", &limits.data}}) {
+      std::uint64_t bytes = 0;
+      if (line.starts_with(name) && std::istringstream(line.substr(name.size())) >> bytes) *value = bytes;
+    }
+  return limits;
+}
+
 }  // namespace
 
 std::uint64_t total_memory(const std::filesystem::path& root) {
@@ -119,11 +161,40 @@ std::uint64_t available_memory(const std::filesystem::path& root) {
   return available == kNoLimit ? 0 : std::max<std::uint64_t>(available, 1);
 }
 
-std::uint64_t resident_memory() {
-  std::ifstream in("/proc/self/statm");
-  std::uint64_t size = 0, resident = 0;
-  if (!(in >> size >> resident)) return 0;
-  return resident * static_cast<std::uint64_t>(std::max(1L, sysconf(_SC_PAGESIZE)));
+std::uint64_t resident_memory(const std::filesystem::path& root) { return read_status(root).resident; }
+
+std::uint64_t unreclaimable_memory(const std::filesystem::path& root) {
+  const ProcessStatus status = read_status(root);
+  return status.anonymous ? *status.anonymous + status.shared : status.resident;
+}
+
+std::uint64_t address_space_left(const std::filesystem::path& root) {
+  const ProcessStatus status = read_status(root);
+  const ProcessLimits limits = read_limits(root);
+  const auto left = [](const std::optional<std::uint64_t>& most, std::uint64_t used) {
+    return !most ? kNoLimit : *most > used ? *most - used : 0;
+  };
+  return std::min(left(limits.address_space, status.size), left(limits.data, status.data));
+}
+
+ProcessMemoryLimit process_memory_limit(const std::filesystem::path& root) {
+  const std::uint64_t available = available_memory(root), left = address_space_left(root);
+  std::uint64_t limit = available == 0 ? kNoLimit : available + unreclaimable_memory(root);
+  ProcessMemoryLimit found;
+  if (left != kNoLimit) {
+    const std::uint64_t useful = left > kReserved ? (left - kReserved) * 2 / 5 : 0;
+    const std::uint64_t by_space = std::max<std::uint64_t>(resident_memory(root) + useful, 1);
+    found.by_address_space = by_space < limit;
+    limit = std::min(limit, by_space);
+  }
+  found.bytes = limit == kNoLimit ? 0 : std::max<std::uint64_t>(limit, 1);
+  return found;
+}
+
+std::uint64_t address_space_for(std::uint64_t bytes, const std::filesystem::path& root) {
+  const ProcessStatus status = read_status(root);
+  const std::uint64_t more = bytes > status.resident ? bytes - status.resident : 0;
+  return more > kNoLimit / 4 ? kNoLimit : status.size + kReserved + more * 5 / 2;
 }
 
 std::uint64_t bare_process_memory() {

@@ -46,8 +46,6 @@ function(morph_add_tests area folder)
     target_include_directories(${name} PRIVATE "${PROJECT_SOURCE_DIR}/${include}")
   endforeach()
   morph_existing(link ${arg_LINK})
-  # What a test does is in the libraries: its own code is compiled quickly rather than well.
-  target_compile_options(${name} PRIVATE $<$<CONFIG:Release>:-O1>)
   target_link_libraries(${name} PRIVATE morph_options morph_engine_headers morph_catch_main ${MORPH_MODALITY_APIS} ${link}
     fmt::fmt nlohmann_json::nlohmann_json Threads::Threads)
   set_property(GLOBAL APPEND PROPERTY MORPH_TEST_PROGRAMS ${name})

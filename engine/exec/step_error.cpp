@@ -2,7 +2,8 @@
 #include "exec/step_error.h"
 
 #include <exception>
-#include <new>
+
+#include "base/short_of_memory.h"
 
 namespace morph::exec {
 
@@ -17,9 +18,12 @@ std::shared_ptr<const Error> current_error(const std::string& where) {
     throw;
   } catch (const Error& error) {
     return placed(std::make_shared<const Error>(error), where);
-  } catch (const std::bad_alloc&) {
-    return std::make_shared<const Error>(ErrorCode::resource, where, "out of memory in a step");
   } catch (const std::exception& error) {
+    if (is_short_of_memory(error))
+      return std::make_shared<const Error>(ErrorCode::resource, where,
+                                           std::string("expected memory for a step, found too little (") +
+                                               error.what() +
+                                               "); close other runs, give it a smaller input, or raise the limit");
     return std::make_shared<const Error>(ErrorCode::internal, where,
                                          std::string("an exception of a library was thrown: ") + error.what());
   } catch (...) {

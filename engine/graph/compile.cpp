@@ -176,14 +176,16 @@ void estimate_all(Plan& plan, const CompileEnvironment& environment, Diagnostics
 void plan_the_memory(Plan& plan, const CompileEnvironment& environment, Diagnostics& diagnostics) {
   const Plan* const one[] = {&plan};
   plan.memory = plan_memory(one, environment.process_memory);
+  if (environment.booked) environment.booked(plan, plan.memory);
   const std::uint64_t asked = plan.options.memory_budget, machine = environment.memory_limit;
   const bool budget = asked > 0 && (machine == 0 || asked <= machine);
   plan.memory.budget = budget ? asked : machine;
-  for (Diagnostic& each :
-       check_memory(plan, plan.memory.budget, budget ? "the memory budget" : "what this machine has available",
-                    environment.devices, [&](const PlanNode&node, const Params&params) {
-                      return estimate(node, params, plan.n_threads, environment);
-                    }))
+  std::string limit_is = budget ? "the memory budget" : "what this machine has available";
+  if (!budget && environment.memory_limit_is) limit_is = environment.memory_limit_is(plan.memory.total());
+  for (Diagnostic& each : check_memory(plan, plan.memory.budget, limit_is, environment.devices,
+                                       [&](const PlanNode&node, const Params&params) {
+                                         return estimate(node, params, plan.n_threads, environment);
+                                       }))
     diagnostics.push_back(std::move(each));
 }
 

@@ -22,6 +22,11 @@ struct CompileEnvironment {
   std::uint64_t process_memory = 0;  ///< resident before anything is loaded
   std::uint64_t memory_limit = 0;    ///< what the machine lets this process have; 0 = unknown, no limit
   int n_threads = 1;
+  /// What `memory_limit` is, in words, for a pipeline that needs so many bytes. Absent: "what this machine has
+  /// available".
+  std::function<std::string(std::uint64_t needed)> memory_limit_is{};
+  /// Fills in what is booked already: MemoryPlan::held, others and others_idle. May be absent.
+  std::function<void(const Plan&, MemoryPlan&)> booked{};
 };
 
 /// Never throws for what the document or the options can be blamed for: that is in the diagnostics.

@@ -63,6 +63,7 @@ std::string explain_json(const Plan& plan) {
   json["memory"] = {{"process", memory.process},     {"runtimes", memory.runtimes}, {"weights", memory.weights},
                     {"sessions", memory.sessions},   {"scratch", memory.scratch},   {"links", memory.links},
                     {"load_peak", memory.load_peak}, {"total", memory.total()},     {"budget", memory.budget},
+                    {"held", memory.held},           {"others", memory.others},     {"others_idle", memory.others_idle},
                     {"by_device", memory.by_device}};
   json["notes"] = Json::array();
   for (const Diagnostic& note : plan.notes)

@@ -75,9 +75,12 @@ std::string memory_text(const MemoryPlan& memory) {
   row("scratch", memory.scratch, "while stepping");
   row("queues", memory.links, "packets waiting on links");
   row("loading", memory.load_peak, "more while loading, gone afterwards");
-  for (const auto& [device, bytes] : memory.by_device) row(device.c_str(), bytes, "on the device, not in the total");
+  for (const auto& [device, bytes] : memory.by_device) row(device.c_str(), bytes, "in the device's own memory");
   text += fmt::format("  {:<10} {:>9}  ", "peak", to_bytes_text(memory.total()));
   text += memory.budget == 0 ? "no limit known\n" : fmt::format("of {} allowed\n", to_bytes_text(memory.budget));
+  row("held", memory.held, "of it, in memory already; the rest is planned");
+  row("others", memory.others, "held or planned by other pipelines");
+  row("idle", memory.others_idle, "of theirs, unused: goes when the room is needed");
   return text;
 }
 

@@ -6,20 +6,16 @@
 #include <algorithm>
 #include <limits>
 #include <map>
-#include <set>
+#include <tuple>
 #include <utility>
 
 #include "graph/params.h"
+#include "graph/stage_key.h"
 
 namespace morph {
 namespace {
 
 constexpr std::uint64_t kSmallPacket = 4096;  // what Estimate::packet_bytes = 0 stands for
-
-/// Sums that stop at the largest number: estimates may come from hostile headers.
-std::uint64_t plus(std::uint64_t a, std::uint64_t b) {
-  return a > std::numeric_limits<std::uint64_t>::max() - b ? std::numeric_limits<std::uint64_t>::max() : a + b;
-}
 
 std::uint64_t times(std::uint64_t a, std::uint64_t b) {
   return b != 0 && a > std::numeric_limits<std::uint64_t>::max() / b ? std::numeric_limits<std::uint64_t>::max()
@@ -116,46 +112,91 @@ std::string to_bytes_text(std::uint64_t bytes) {
                                    : fmt::format("{:.0f} {}", amount, units[unit]);
 }
 
-MemoryPlan plan_memory(std::span<const Plan* const> plans, std::uint64_t process_bytes) {
-  MemoryPlan memory;
-  memory.process = process_bytes;
-  std::map<std::string, std::uint64_t> runtimes;
-  std::map<std::pair<std::string, std::string>, std::uint64_t> weights;  // by device and key
-  std::map<std::pair<std::string, std::string>, std::uint64_t> peaks;
-  std::uint64_t n_keyless = 0;
-  for (const Plan* plan : plans) {
-    for (const PlanNode& node : plan->nodes) {
-      const Estimate& estimate = node.estimate;
-      const bool on_host = node.device == "cpu";
-      std::uint64_t& own = on_host ? memory.sessions : memory.by_device[node.device];
-      std::uint64_t& scratch = on_host ? memory.scratch : memory.by_device[node.device];
-      own = plus(own, estimate.session);
-      scratch = plus(scratch, estimate.scratch);
-      if (estimate.runtime > 0) {
-        std::uint64_t& runtime = runtimes[estimate.runtime_key.empty() ? node.spec->name : estimate.runtime_key];
-        runtime = std::max(runtime, estimate.runtime);
-      }
-      const std::pair<std::string, std::string> key{
-          node.device, estimate.weights_key.empty() ? fmt::format("\n{}", n_keyless++) : estimate.weights_key};
-      weights[key] = std::max(weights[key], estimate.weights);
-      peaks[key] = std::max(peaks[key], estimate.load_peak);
-    }
-    for (const PlanLink& link : plan->links) {
-      const std::uint64_t packet = plan->nodes[static_cast<std::size_t>(link.from_node)].estimate.packet_bytes;
-      memory.links = plus(memory.links, times(link.queue, packet == 0 ? kSmallPacket : packet));
-    }
+std::string stage_claim_key(const std::string& stage_key) { return "stage|" + stage_key; }
+std::string pool_claim_key(const std::string& stage_key) { return "pool|" + stage_key; }
+
+PlanClaims plan_claims(const Plan& plan) {
+  PlanClaims claims;
+  std::map<std::string, std::uint64_t> peaks;  // by stage
+  for (const PlanNode& node : plan.nodes) {
+    if (node.spec == nullptr) continue;
+    const Estimate& estimate = node.estimate;
+    const std::string key = stage_key(node, plan.n_threads), &place = node.device;
+    const auto loaded = [&](const std::string& where, MemoryKind kind, std::string of, std::uint64_t bytes) {
+      claims.loaded.push_back({where, kind, std::move(of), bytes, false});
+    };
+    loaded(place, MemoryKind::weights, stage_claim_key(key), 0);
+    const std::string weights = estimate.weights_key.empty() ? key : estimate.weights_key;
+    loaded(place, MemoryKind::weights, estimate.weights_leased ? kLeasedWeights : "weights|" + weights,
+           estimate.weights);
+    const std::string library = estimate.runtime_key.empty() ? node.spec->name : estimate.runtime_key;
+    loaded(kHostMemory, MemoryKind::library, "library|" + library, estimate.runtime);
+    if (estimate.scratch_shared)
+      loaded(place, MemoryKind::scratch, "scratch|" + key, estimate.scratch);
+    else
+      claims.run.push_back({place, MemoryKind::scratch, "", estimate.scratch, false});
+    if (estimate.session_pooled) loaded(place, MemoryKind::session, pool_claim_key(key), estimate.session);
+    claims.run.push_back({place, MemoryKind::session, estimate.session_pooled ? pool_claim_key(key) : "",
+                          estimate.session, estimate.session_pooled});
+    peaks[weights] = std::max(peaks[weights], estimate.load_peak);
   }
-  for (const auto& [key, bytes] : runtimes) memory.runtimes = plus(memory.runtimes, bytes);
-  for (const auto& [key, bytes] : weights) {
-    std::uint64_t& sum = key.first == "cpu" ? memory.weights : memory.by_device[key.first];
-    sum = plus(sum, bytes);
+  std::uint64_t links = 0;
+  for (const PlanLink& link : plan.links) {
+    const std::uint64_t packet = plan.nodes[static_cast<std::size_t>(link.from_node)].estimate.packet_bytes;
+    const std::uint64_t each = packet == 0 ? kSmallPacket : packet;
+    links = plus(links, std::max(each, std::min(times(link.queue, each), link.bytes)));
   }
+  claims.run.push_back({kHostMemory, MemoryKind::link, "", links, false});
   std::uint64_t largest = 0, second = 0;
   for (const auto& [key, bytes] : peaks) {
     second = std::max(second, std::min(largest, bytes));
     largest = std::max(largest, bytes);
   }
-  memory.load_peak = plus(largest, second);
+  claims.load_peak = plus(largest, second);
+  return claims;
+}
+
+MemoryPlan plan_memory(std::span<const Plan* const> plans, std::uint64_t process_bytes) {
+  MemoryPlan memory;
+  memory.process = process_bytes;
+  const auto sum_of = [&](const std::string& place, MemoryKind kind) -> std::uint64_t& {
+    if (place != kHostMemory) return memory.by_device[place];
+    switch (kind) {
+      case MemoryKind::library:
+        return memory.runtimes;
+      case MemoryKind::weights:
+        return memory.weights;
+      case MemoryKind::session:
+        return memory.sessions;
+      case MemoryKind::scratch:
+        return memory.scratch;
+      case MemoryKind::link:
+        return memory.links;
+      case MemoryKind::loading:
+        break;
+    }
+    return memory.load_peak;
+  };
+  std::map<std::tuple<std::string, MemoryKind, std::string>, ClaimedThing> things;
+  const auto add = [&](const Claim& claim) {
+    if (!claim.key.empty()) {
+      things[{claim.place, claim.kind, claim.key}].add(claim);
+    } else if (claim.bytes > 0) {
+      std::uint64_t& sum = sum_of(claim.place, claim.kind);
+      sum = plus(sum, claim.bytes);
+    }
+  };
+  for (const Plan* plan : plans) {
+    const PlanClaims claims = plan_claims(*plan);
+    for (const Claim& claim : claims.loaded) add(claim);
+    for (const Claim& claim : claims.run) add(claim);
+    memory.load_peak = std::max(memory.load_peak, claims.load_peak);  // plans load one after the other
+  }
+  for (const auto& [key, thing] : things) {
+    if (thing.bytes() == 0) continue;
+    std::uint64_t& sum = sum_of(std::get<0>(key), std::get<1>(key));
+    sum = plus(sum, thing.bytes());
+  }
   return memory;
 }
 

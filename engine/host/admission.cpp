@@ -1,13 +1,7 @@
 // See admission.h.
 #include "host/admission.h"
 
-#include <fmt/format.h>
-
-#include <algorithm>
 #include <utility>
-#include <vector>
-
-#include "graph/memory_plan.h"
 
 namespace morph {
 namespace {
@@ -50,36 +44,6 @@ class AdmittedRun final : public Run {
 };
 
 }  // namespace
-
-std::shared_ptr<void> Admission::enter(const std::shared_ptr<Admission>& self, std::shared_ptr<const Plan> plan,
-                                       std::uint64_t process_bytes, std::uint64_t machine_limit) {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  std::vector<const Plan*> plans;
-  std::uint64_t limit = machine_limit;
-  const auto narrow = [&](std::uint64_t budget) {
-    if (budget > 0) limit = limit == 0 ? budget : std::min(limit, budget);
-  };
-  for (const std::shared_ptr<const Plan>& each : live_) {
-    plans.push_back(each.get());
-    narrow(each->options.memory_budget);
-  }
-  plans.push_back(plan.get());
-  narrow(plan->options.memory_budget);
-  const std::uint64_t total = plan_memory(plans, process_bytes).total();
-  if (limit > 0 && total > limit)
-    throw Error(
-        ErrorCode::resource, plan->name,
-        fmt::format("this run and the {} live ones together need {} of memory; the limit is {}. Wait for one to "
-                    "end, or raise the budget",
-                    live_.size(), to_bytes_text(total), to_bytes_text(limit)));
-  const auto place = live_.insert(live_.end(), std::move(plan));
-  return std::shared_ptr<void>(nullptr, [self, place](void*) {
-    std::shared_ptr<const Plan> last;  // may be the plan's last owner: destroyed after the lock
-    const std::lock_guard<std::mutex> unlock(self->mutex_);
-    last = std::move(*place);
-    self->live_.erase(place);
-  });
-}
 
 std::unique_ptr<Run> admitted(std::unique_ptr<Run> run, std::shared_ptr<void> ticket) {
   return std::make_unique<AdmittedRun>(std::move(run), std::move(ticket));

@@ -1,15 +1,18 @@
-// The Engine: compiles against what this machine has, loads stages once for all runs that ask for the same, and lets a
-// run in only when its memory and that of the live runs fit together.
+// The Engine: compiles against what this machine has, loads stages once for all runs that ask for the same, and asks
+// the ledger before it loads a plan or lets a run in.
 #include "morph/engine.h"
 
 #include <fmt/format.h>
+#include <malloc.h>
 
 #include <algorithm>
 #include <atomic>
 #include <exception>
 #include <mutex>
+#include <optional>
 #include <system_error>
 #include <thread>
+#include <tuple>
 #include <utility>
 
 #include "base/machine_memory.h"
@@ -17,8 +20,11 @@
 #include "graph/compile.h"
 #include "graph/memory_plan.h"
 #include "graph/run_params.h"
+#include "graph/stage_key.h"
 #include "host/admission.h"
+#include "host/ledger.h"
 #include "host/stage_cache.h"
+#include "host/stage_memory.h"
 #include "morph/cores.h"
 #include "morph/log.h"
 
@@ -26,19 +32,6 @@ namespace morph {
 namespace {
 
 using LoadProgress = std::function<void(double, std::string_view)>;
-
-/// Nodes with equal keys are one stage object: runs of one plan, and of plans that agree, batch together. Parameters of
-/// runs are no part of it.
-std::string stage_key(const PlanNode& node, int n_threads) {
-  std::string key = fmt::format("{}|{}|{}", node.spec->name, node.device, n_threads);
-  const Params loading = of_scope(*node.spec, node.params, ParamScope::load);
-  for (const auto& [name, value] : loading.values()) key += "|" + name + "=" + to_string(value);
-  for (const auto* side : {&node.inputs, &node.outputs}) {
-    key += "|>";
-    for (const std::optional<Format>& format : *side) key += "|" + (format ? to_string(*format) : "-");
-  }
-  return key;
-}
 
 /// Adds up the loading of several stages, weighed by their bytes, into one fraction.
 class LoadMeter {
@@ -85,7 +78,8 @@ struct Engine::Impl {
   ModelLocator locator;
   ModelStore models;
   std::uint64_t process_memory = bare_process_memory();
-  std::shared_ptr<Admission> admission = std::make_shared<Admission>();
+  std::shared_ptr<Ledger> ledger = std::make_shared<Ledger>(
+      MachineView{process_memory, [] { return process_memory_limit().bytes; }, [] { return resident_memory(); }});
 
   std::shared_ptr<StageCache> cache = std::make_shared<StageCache>();
   std::mutex load_mutex;  ///< one load at a time: its parts run in parallel
@@ -118,7 +112,7 @@ struct Engine::Impl {
   std::shared_ptr<const Stage> create_stage(const Plan& plan, std::size_t index, LoadMeter& meter) {
     const PlanNode& node = plan.nodes[index];
     const int n_threads = node.spec->load == StageLoad::heavy ? plan.n_threads : 1;
-    const std::string key = stage_key(node, n_threads);
+    const std::string key = stage_key(node, plan.n_threads);
     if (std::shared_ptr<const Stage> stage = cache->find(key, find_model())) return stage;
     std::vector<UsedModel> used;
     std::vector<const Format*> inputs, outputs;
@@ -126,19 +120,28 @@ struct Engine::Impl {
     for (const std::optional<Format>& format : node.outputs) outputs.push_back(format ? &*format : nullptr);
     const std::string where = plan.name + "/" + node.name;
     const Params params = of_scope(*node.spec, node.params, ParamScope::load);
-    const CreateContext context{
-        params,       inputs, outputs,
-        noting(used), models, node.device,
-        n_threads,    where,  [&](double fraction, std::string_view what) { meter.set(index, fraction, what); }};
+    const CreateContext context{params,
+                                inputs,
+                                outputs,
+                                noting(used),
+                                models,
+                                node.device,
+                                n_threads,
+                                where,
+                                [&](double fraction, std::string_view what) { meter.set(index, fraction, what); },
+                                make_stage_memory(ledger, node.device, where, key)};
     std::shared_ptr<const Stage> stage;
     try {
       stage = node.spec->create(context);
     } catch (const Error&) {
       throw;
-    } catch (const std::bad_alloc&) {
-      throw Error(ErrorCode::resource, where,
-                  "out of memory while loading; give the engine a smaller pipeline or budget");
     } catch (const std::exception& error) {  // an edge: a library's exception becomes ours, with the place
+      if (is_short_of_memory(error))
+        throw Error(ErrorCode::resource, where,
+                    fmt::format("expected {} to load {}, found too little memory ({}); close other programs, choose a "
+                                "smaller model, or raise the limit",
+                                to_bytes_text(plus(node.estimate.weights, node.estimate.load_peak)), node.spec->name,
+                                error.what()));
       throw Error(ErrorCode::internal, where, fmt::format("{} could not be loaded: {}", node.spec->name, error.what()));
     }
     if (stage == nullptr) throw Error(ErrorCode::internal, where, node.spec->name + " created nothing");
@@ -146,14 +149,35 @@ struct Engine::Impl {
     return stage;
   }
 
-  /// All stages of the plan, at most two loading at once (the memory plan counts on that).
-  Stages load(const std::shared_ptr<const Plan>& plan, const LoadProgress& progress) {
-    if (plan == nullptr)
-      throw Error(ErrorCode::pipeline, "engine", "expected a plan, found none: did compile() find errors?");
+  /// The plan's stages, loaded unless they are. A plan that is loaded never waits for one that is loading.
+  StagesInUse load(const std::shared_ptr<const Plan>& plan, const LoadProgress& progress) {
+    if (std::optional<StagesInUse> loaded = cache->use(*plan)) return std::move(*loaded);
     cache->prune();
-    if (Stages stages = cache->stages_of(*plan); !stages.empty()) return stages;  // waits for no other plan's loading
     const std::lock_guard<std::mutex> one_load(load_mutex);
-    if (Stages stages = cache->stages_of(*plan); !stages.empty()) return stages;
+    if (std::optional<StagesInUse> loaded = cache->use(*plan)) return std::move(*loaded);
+    const PlanClaims claims = plan_claims(*plan);
+    MemoryRequest request;
+    request.who = plan->name;
+    request.budget = plan->options.memory_budget;
+    request.claims = claims.loaded;
+    request.claims.push_back({kHostMemory, MemoryKind::loading, "", claims.load_peak, false});
+    const std::shared_ptr<Grant> loading = ledger->admit(request);
+    request.claims.pop_back();
+    const std::uint64_t ticket = cache->next_ticket();
+    request.give_up = [weak = std::weak_ptr<StageCache>(cache), plan = plan.get(), ticket] {
+      if (const std::shared_ptr<StageCache> alive = weak.lock()) alive->give_up(plan, ticket);
+      ::malloc_trim(0);
+    };
+    StagesInUse result;
+    const std::shared_ptr<Grant> grant = ledger->admit_in_use(std::move(request), result.use);
+    result.stages = load_stages(plan, progress);
+    grant->hold();
+    cache->keep(plan, result.stages, grant, ticket);
+    return result;
+  }
+
+  /// All stages of the plan, at most two loading at once (the memory plan counts on that).
+  Stages load_stages(const std::shared_ptr<const Plan>& plan, const LoadProgress& progress) {
     // Nodes that are the same stage load once: the first makes it, the others find it afterwards.
     std::map<std::string, std::vector<std::size_t>> by_key;
     std::vector<std::vector<std::size_t>> work;
@@ -194,22 +218,29 @@ struct Engine::Impl {
     if (second.joinable()) second.join();
     if (const std::exception_ptr thrown = meter.thrown()) std::rethrow_exception(thrown);
     if (failure) std::rethrow_exception(failure);
-    cache->keep(plan, result);
     return result;
   }
 
-  /// Makes a run inside the memory that live runs leave.
+  /// Makes a run inside the memory that what is in use leaves.
   template <class Make>
   std::unique_ptr<Run> admit(const std::shared_ptr<const Plan>& plan, const Make& make) {
     if (plan == nullptr)
       throw Error(ErrorCode::pipeline, "engine", "expected a plan, found none: did compile() find errors?");
-    std::shared_ptr<void> ticket = admission->enter(admission, plan, process_memory, machine_limit());
-    return admitted(make(load(plan, nullptr)), std::move(ticket));
-  }
-
-  std::uint64_t machine_limit() const {
-    const std::uint64_t available = available_memory();
-    return available == 0 ? 0 : available + resident_memory();
+    PlanClaims claims = plan_claims(*plan);
+    MemoryRequest request;
+    request.who = plan->name;
+    request.budget = plan->options.memory_budget;
+    request.claims = std::move(claims.loaded);
+    request.claims.insert(request.claims.end(), claims.run.begin(), claims.run.end());
+    std::shared_ptr<Grant> grant = ledger->admit(std::move(request));
+    StagesInUse loaded = load(plan, nullptr);
+    std::unique_ptr<Run> run = make(std::move(loaded.stages));
+    grant->hold();
+    struct Ticket {
+      std::shared_ptr<Grant> grant;
+      std::shared_ptr<void> use;
+    };
+    return admitted(std::move(run), std::make_shared<Ticket>(Ticket{std::move(grant), std::move(loaded.use)}));
   }
 };
 
@@ -231,9 +262,23 @@ ModelStore& Engine::models() { return impl_->models; }
 int Engine::n_threads() const { return impl_->options.n_threads; }
 
 CompileResult Engine::compile(const Pipeline& pipeline, const CompileOptions& options) const {
-  const CompileEnvironment environment{impl_->registry,           impl_->library,        impl_->find_model(),
-                                       impl_->registry.devices(), impl_->process_memory, impl_->machine_limit(),
-                                       impl_->options.n_threads};
+  const ProcessMemoryLimit limit = process_memory_limit();
+  CompileEnvironment environment{
+      impl_->registry,       impl_->library, impl_->find_model(),     impl_->ledger->see(impl_->registry.devices()),
+      impl_->process_memory, limit.bytes,    impl_->options.n_threads};
+  if (limit.by_address_space)
+    environment.memory_limit_is = [](std::uint64_t needed) {
+      return fmt::format(
+          "what its limit of address space leaves room for (stacks, heaps and mapped files reserve more "
+          "than they use; `ulimit -v {}` would do)",
+          address_space_for(needed) / 1024);
+    };
+  environment.booked = [this](const Plan& plan, MemoryPlan& memory) {
+    PlanClaims claims = plan_claims(plan);
+    claims.loaded.insert(claims.loaded.end(), claims.run.begin(), claims.run.end());
+    memory.held = plus(std::min(resident_memory(), impl_->process_memory), impl_->ledger->held(claims.loaded));
+    std::tie(memory.others, memory.others_idle) = impl_->ledger->others(claims.loaded);
+  };
   CompileResult result = compile_pipeline(pipeline, options, environment);
   result.plan = StageCache::watch(impl_->cache, std::move(result.plan));
   return result;
@@ -241,8 +286,12 @@ CompileResult Engine::compile(const Pipeline& pipeline, const CompileOptions& op
 
 void Engine::load(const std::shared_ptr<const Plan>& plan,
                   const std::function<void(double fraction, std::string_view what)>& progress) {
+  if (plan == nullptr)
+    throw Error(ErrorCode::pipeline, "engine", "expected a plan, found none: did compile() find errors?");
   impl_->load(plan, progress);
 }
+
+MemoryReport Engine::memory() const { return impl_->ledger->report(); }
 
 std::unique_ptr<Run> Engine::create_run(const std::shared_ptr<const Plan>& plan, const RunOptions& options) {
   return impl_->admit(plan, [&](Stages stages) { return impl_->executors->create(plan, std::move(stages), options); });

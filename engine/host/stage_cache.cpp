@@ -94,23 +94,46 @@ std::shared_ptr<const Plan> StageCache::watch(const std::shared_ptr<StageCache>&
           }};
 }
 
-Stages StageCache::stages_of(const Plan& plan) const {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  const auto found = loaded_.find(&plan);
-  return found == loaded_.end() ? Stages() : found->second.stages;
+std::optional<StagesInUse> StageCache::use(const Plan& plan) const {
+  Loaded loaded;  // a copy: what it holds may end here, after the lock
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    const auto found = loaded_.find(&plan);
+    if (found == loaded_.end()) return std::nullopt;
+    loaded = found->second;
+  }
+  std::shared_ptr<void> use = loaded.grant->use();
+  if (use == nullptr) return std::nullopt;
+  return StagesInUse{std::move(use), std::move(loaded.stages)};
 }
 
-void StageCache::keep(const std::shared_ptr<const Plan>& plan, Stages stages) {
+std::uint64_t StageCache::next_ticket() {
   const std::lock_guard<std::mutex> lock(mutex_);
-  loaded_[plan.get()] = Loaded{plan, std::move(stages)};
+  return ++n_tickets_;
+}
+
+void StageCache::keep(const std::shared_ptr<const Plan>& plan, Stages stages, std::shared_ptr<Grant> grant,
+                      std::uint64_t ticket) {
+  Loaded loaded{plan, ticket, std::move(grant), std::move(stages)};
+  const std::lock_guard<std::mutex> lock(mutex_);
+  std::swap(loaded_[plan.get()], loaded);  // what was there, on its way out, is destroyed after the lock
+}
+
+void StageCache::give_up(const Plan* plan, std::uint64_t ticket) {
+  Loaded dropped;  // destroyed after the lock is
+  const std::lock_guard<std::mutex> lock(mutex_);
+  const auto found = loaded_.find(plan);
+  if (found == loaded_.end() || found->second.ticket != ticket) return;
+  std::swap(dropped, found->second);
+  loaded_.erase(found);
 }
 
 void StageCache::prune() {
-  std::vector<Stages> dropped;  // destroyed after the lock is
+  std::vector<Loaded> dropped;  // destroyed after the lock is
   const std::lock_guard<std::mutex> lock(mutex_);
   for (auto at = loaded_.begin(); at != loaded_.end();) {
     if (at->second.plan.expired()) {
-      dropped.push_back(std::move(at->second.stages));
+      dropped.push_back(std::move(at->second));
       at = loaded_.erase(at);
     } else {
       ++at;
@@ -120,11 +143,11 @@ void StageCache::prune() {
 }
 
 void StageCache::drop(const Plan* plan) {
-  Stages dropped;  // destroyed after the lock is
+  Loaded dropped;  // destroyed after the lock is
   const std::lock_guard<std::mutex> lock(mutex_);
   const auto found = loaded_.find(plan);
   if (found == loaded_.end()) return;
-  dropped = std::move(found->second.stages);
+  std::swap(dropped, found->second);
   loaded_.erase(found);
 }
 

@@ -12,9 +12,11 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "host/ledger.h"
 #include "morph/pipeline.h"
 #include "morph/stage.h"
 
@@ -33,7 +35,14 @@ struct UsedModel {
   std::uint64_t fingerprint = 0;
 };
 
-/// Thread-safe. Stages are destroyed by whoever lets the last plan go, never under the lock.
+/// A plan's stages, kept from being given up while this lives.
+struct StagesInUse {
+  std::shared_ptr<void> use;  // goes after the stages
+  Stages stages;
+};
+
+/// Thread-safe. Stages are destroyed by whoever lets the last plan go, or asks the ledger for the room of an idle one;
+/// never under the lock.
 class StageCache {
  public:
   using FindModel = std::function<std::filesystem::path(const std::string&)>;
@@ -44,9 +53,13 @@ class StageCache {
 
   /// `plan`, which lets go of its stages here when its last owner does.
   static std::shared_ptr<const Plan> watch(const std::shared_ptr<StageCache>& self, std::shared_ptr<const Plan> plan);
-  /// The stages of a plan that was loaded; empty when it was not.
-  Stages stages_of(const Plan& plan) const;
-  void keep(const std::shared_ptr<const Plan>& plan, Stages stages);
+  /// The stages of a plan that is loaded and not on its way out.
+  std::optional<StagesInUse> use(const Plan& plan) const;
+  /// A number for give_up().
+  std::uint64_t next_ticket();
+  void keep(const std::shared_ptr<const Plan>& plan, Stages stages, std::shared_ptr<Grant> grant, std::uint64_t ticket);
+  /// Lets go of the stages that were kept for this plan with this ticket, if they are still here.
+  void give_up(const Plan* plan, std::uint64_t ticket);
   /// Forgets the stages of plans that are gone, for plans that nobody watches.
   void prune();
 
@@ -60,6 +73,8 @@ class StageCache {
   };
   struct Loaded {
     std::weak_ptr<const Plan> plan;
+    std::uint64_t ticket = 0;
+    std::shared_ptr<Grant> grant;  ///< for what the stages hold; goes after them
     Stages stages;
   };
   void drop(const Plan* plan);
@@ -68,6 +83,7 @@ class StageCache {
   std::map<std::string, Entry> entries_;
   std::map<const Plan*, Loaded> loaded_;
   std::map<std::filesystem::path, std::uint64_t> seen_;
+  std::uint64_t n_tickets_ = 0;
 };
 
 }  // namespace morph

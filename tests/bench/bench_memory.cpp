@@ -14,6 +14,7 @@
 #include "bench/bench.h"
 #include "bench/child.h"
 #include "morph/error.h"
+#include "morph/model.h"
 
 namespace morph::bench {
 namespace {
@@ -101,6 +102,15 @@ std::vector<Case> make_cases(const std::filesystem::path& folder) {
                      "",
                      {fmt::format("max_tokens={}", tokens)}});
   }
+  // A model that no constant of the plan was fitted on.
+  std::string gemma =
+      run_child({"/usr/bin/python3", bench_asset("../tests/ui/gemma.py").string(), cache_folder().string()});
+  gemma.erase(gemma.find_last_not_of(" \n") + 1);
+  for (const int words : {between(3, 40), between(100, 400)})
+    cases.push_back({fmt::format("chat, Gemma 3 270M, {} words", words),
+                     {some_words(random, words)},
+                     "",
+                     {"model=" + gemma, "max_tokens=32"}});
   for (const char* voice : {"piper-en-us-joe", "kokoro"})
     for (int i = 0; i < 2; ++i) {
       const int words = between(3, i == 0 ? 12 : 80);

@@ -13,6 +13,7 @@
 
 #include "console.h"
 #include "interrupts.h"
+#include "morph/memory.h"
 #include "morph/message.h"
 #include "options.h"
 #include "subcommands.h"
@@ -72,6 +73,12 @@ int run(int argc, char** argv) {
         wants_json(argc, argv));
   } catch (const std::exception& error) {
     if (std::ferror(stdout) != 0) return 0;  // main() says so
+    if (morph::is_short_of_memory(error))
+      return morph::command::report_error(
+          morph::Error(morph::ErrorCode::resource, "morph",
+                       std::string("expected more memory than this process may have (") + error.what() +
+                           "); close other programs, or raise the limit (ulimit -v, the container's)"),
+          wants_json(argc, argv));
     return morph::command::report_error(
         morph::Error(morph::ErrorCode::internal, "morph", std::string(error.what()) + " (please report this)"),
         wants_json(argc, argv));

@@ -161,8 +161,8 @@ class OnnxModel : public Model {
 /// metadata_props of a .onnx file, read without loading the graph. Throws Error{weights} when the file is damaged.
 std::map<std::string, std::string> read_onnx_metadata(const std::filesystem::path& file);
 
-/// What a loaded model costs, from the file's size (measured factors): fills weights, weights_key, load_peak, session,
-/// runtime and runtime_key. Throws Error{weights} when there is no such file.
+/// What a loaded model costs, by the shapes of its weights: fills all but what grows with the input (activations),
+/// which is the caller's to add to scratch. Throws Error{weights} when there is no such file, or it is no model.
 Estimate estimate_onnx(const std::filesystem::path& file, const OnnxOptions& options = {});
 
 /// Adds Intel GPUs and NPUs that OpenVINO can drive on this machine. Asking costs nothing where there is no such

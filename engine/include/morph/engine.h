@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "morph/device.h"
+#include "morph/memory.h"
 #include "morph/model.h"
 #include "morph/pipeline.h"
 #include "morph/registry.h"
@@ -39,14 +40,20 @@ class Engine {
   CompileResult compile(const Pipeline& pipeline, const CompileOptions& options) const;
   /// Loads every stage of the plan (weights, delegates), in parallel where it pays. `progress` may be null.
   /// Throws the first Error, or what `progress` threw. Run creation does this too when it was not called.
-  /// A plan keeps the weights it was first loaded with, and they go with its last owner; when a model's files are
-  /// replaced, plans compiled afterwards load the new ones.
+  /// A plan keeps the weights it was first loaded with, and they go with its last owner, or when something else needs
+  /// their room and no run uses them: then the next run loads them again. When a model's files are replaced, plans
+  /// compiled afterwards load the new ones. Throws Error{resource} when the room is not to be had: what was needed,
+  /// who holds it, what would fit.
   void load(const std::shared_ptr<const Plan>& plan,
             const std::function<void(double fraction, std::string_view what)>& progress);
-  /// A run that has not started. Admission: throws Error{resource} when budgets of live runs and this would not fit.
+  /// A run that has not started. Throws Error{resource} as load() does, also when it would break the memory budget of a
+  /// live run.
   std::unique_ptr<Run> create_run(const std::shared_ptr<const Plan>& plan, const RunOptions& options);
   /// Continues a checkpoint (see Run::checkpoint).
   std::unique_ptr<Run> resume_run(const std::filesystem::path& file, const RunOptions& options);
+
+  /// What is held and promised, on the host and on every device.
+  MemoryReport memory() const;
 
  private:
   struct Impl;

@@ -156,6 +156,9 @@ struct MemoryPlan {
   std::uint64_t load_peak = 0;
   std::uint64_t budget = 0;                        ///< the limit that was held against it
   std::map<std::string, std::uint64_t> by_device;  ///< bytes on devices with a memory of their own, without "cpu"
+  std::uint64_t held = 0;         ///< of the total, what is in memory already: the process, and what is loaded
+  std::uint64_t others = 0;       ///< booked on the host beside this plan when it was compiled
+  std::uint64_t others_idle = 0;  ///< of them, what nobody uses: it goes when the room is needed
   /// Predicted peak resident bytes of the process: the larger of loading and running.
   std::uint64_t total() const;
 };

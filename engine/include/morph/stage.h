@@ -21,6 +21,7 @@
 namespace morph {
 
 class ModelStore;
+class StageMemory;
 struct DeviceInfo;
 
 // ---------------------------------------------------------------------------------------------- declaration
@@ -60,9 +61,17 @@ std::string_view to_string(ParamType type);  ///< "boolean", "integer", ...
 /// `weights` once per distinct `weights_key` and `runtime` once per distinct `runtime_key` in the process.
 struct Estimate {
   std::uint64_t weights = 0;
-  std::string weights_key;      ///< same key = same loaded model, counted once
-  std::uint64_t session = 0;    ///< per open state
-  std::uint64_t scratch = 0;    ///< while stepping
+  std::string weights_key;    ///< same key = same loaded model, counted once
+  std::uint64_t session = 0;  ///< per open state
+  std::uint64_t scratch = 0;  ///< while stepping
+  /// Scratch is the loaded stage's: taken once, from loading on, however many runs there are.
+  bool scratch_shared = false;
+  /// Sessions come out of one pool that the stage keeps, which has room for one from loading on and is grown with
+  /// StageMemory::keep_pool.
+  bool session_pooled = false;
+  /// Weights are leased for a step (StageMemory::lease): of all that are leased on a device the plan counts the
+  /// largest.
+  bool weights_leased = false;
   std::uint64_t load_peak = 0;  ///< extra while loading, gone afterwards
   std::uint64_t runtime = 0;    ///< one-off cost of a library (e.g. OpenVINO) beyond the bare process
   std::string runtime_key;
@@ -107,6 +116,8 @@ struct CreateContext {
   int n_threads = 1;                                                     ///< threads a step of this stage may use
   std::string where;                                                     ///< "pipeline/stage", for errors
   std::function<void(double fraction, std::string_view what)> progress;  ///< loading progress; never null
+  /// For what the stage takes after it is loaded (memory.h); null where nobody keeps books (tests of a stage alone).
+  std::shared_ptr<StageMemory> memory{};
 };
 
 struct StageSpec {

@@ -17,7 +17,8 @@ namespace morph::tensor {
 namespace {
 
 [[noreturn]] void fail(const std::filesystem::path& file, const std::string& expected) {
-  throw Error(ErrorCode::weights, file.string(), expected + ": " + std::strerror(errno));
+  const bool memory = errno == ENOMEM || errno == EAGAIN || errno == EMFILE || errno == ENFILE;
+  throw Error(memory ? ErrorCode::resource : ErrorCode::weights, file.string(), expected + ": " + std::strerror(errno));
 }
 
 }  // namespace

@@ -180,12 +180,10 @@ VoiceInfo describe(const std::filesystem::path& folder) {
 
 Estimate estimate(const VoiceInfo& info, std::uint64_t text_bytes) {
   Estimate cost = openvino::estimate_onnx(info.model_file, onnx_options("cpu", 1));
-  // Measured with kokoro-v1.0.int8 (92 MB): a process takes 986 MiB for 10 characters, 1085 for 68, 1093 for 844;
-  // before its weights stayed integers (delegates/openvino/integer_weights.h) it took 1917 to 1984. The convolutions'
-  // weights are still there twice as F32, as the graph holds them and packed for the kernels, which is 430 MiB and done
-  // when the voice first speaks.
+  // Activations: a process took 986 MiB for 10 characters, 1085 for 68 and 1093 for 844, which are divided, so 1.5 MiB
+  // per character up to the usual sentence (fitted with kokoro-v1.0.int8).
   constexpr std::uint64_t kLongSentence = 80;
-  cost.scratch += (430 + std::min(text_bytes == 0 ? 50 : text_bytes, kLongSentence) * 15 / 10) << 20;
+  cost.scratch += (std::min(text_bytes == 0 ? 50 : text_bytes, kLongSentence) * 15 / 10) << 20;
   cost.longest_step_ms = 10000;
   return cost;
 }

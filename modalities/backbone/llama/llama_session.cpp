@@ -44,6 +44,13 @@ void load_state(llama_context* context, llama_seq_id id, std::span<const std::ui
   throw Error(ErrorCode::format, "sequence state", "libllama refuses these bytes; they are damaged or another model's");
 }
 
+/// Bytes reserved for computing, on whatever devices.
+std::uint64_t compute_buffers(const llama_context* context) {
+  std::uint64_t bytes = 0;
+  for (const auto& [type, data] : llama_get_memory_breakdown(context)) bytes += data.compute;
+  return bytes;
+}
+
 }  // namespace
 
 LlamaSession::LlamaSession(std::shared_ptr<const LlamaTrunk> trunk, const SessionOptions& options)
@@ -118,20 +125,35 @@ ContextHandle LlamaSession::make_context(int n_slots) const {
 
 /// More places in the shared context.
 void LlamaSession::grow() {
+  const std::size_t n_before = n_places();
+  OnFailure undo([&] { keep_room(n_before); });
   if (n_shared_ == 0) {
+    keep_room(n_before + 1);
     shared_ = make_context(1);
     n_shared_ = 1;
+    undo.dismiss();
     return;
   }
   // The old context stays until the new one holds everything: when memory is short, the session is as before.
   int n_more = std::min(2 * n_shared_, options_.max_sequences);
   ContextHandle larger;
+  std::shared_ptr<void> both;  // while the old one is still there
+  const auto make = [&](int n) {
+    n_more = n;
+    both.reset();
+    const auto n_old = static_cast<std::size_t>(n_shared_);
+    if (options_.memory)
+      both = options_.memory->take(
+          n_old * backbone::cache_bytes(trunk_->facts(), options_) + compute_buffers(shared_.get()),
+          "moving conversations to a larger cache");
+    keep_room(n_before - n_old + static_cast<std::size_t>(n));
+    larger = make_context(n);
+  };
   try {
-    larger = make_context(n_more);
+    make(n_more);
   } catch (const Error&) {  // perhaps there is room for one more
     if (n_more == n_shared_ + 1) throw;
-    n_more = n_shared_ + 1;
-    larger = make_context(n_more);
+    make(n_shared_ + 1);
   }
   for (std::size_t i = 0; i < slots_.size(); ++i) {
     const int slot = static_cast<int>(i);
@@ -139,6 +161,27 @@ void LlamaSession::grow() {
   }
   shared_ = std::move(larger);
   n_shared_ = n_more;
+  undo.dismiss();
+}
+
+std::size_t LlamaSession::n_places() const {
+  return static_cast<std::size_t>(n_shared_) +
+         static_cast<std::size_t>(
+             std::count_if(slots_.begin(), slots_.end(), [](const Slot& slot) { return slot.own != nullptr; }));
+}
+
+void LlamaSession::keep_room(std::size_t n_places) {
+  if (options_.memory) options_.memory->keep_pool(n_places * backbone::cache_bytes(trunk_->facts(), options_));
+}
+
+/// For one strict sequence.
+ContextHandle LlamaSession::own_context() {
+  const std::size_t n_before = n_places();
+  OnFailure undo([&] { keep_room(n_before); });
+  keep_room(n_before + 1);
+  ContextHandle own = make_context(1);
+  undo.dismiss();
+  return own;
 }
 
 int LlamaSession::take_slot(bool strict) {
@@ -161,7 +204,7 @@ int LlamaSession::take_slot(bool strict) {
   const int id = strict ? 0 : static_cast<int>(std::find(ids.begin(), ids.end(), false) - ids.begin());
   if (!strict && id >= n_shared_) grow();
   ContextHandle own;
-  if (strict) own = free < slots_.size() ? std::move(slots_[free].own) : make_context(1);
+  if (strict) own = free < slots_.size() ? std::move(slots_[free].own) : own_context();
   if (free == slots_.size()) slots_.emplace_back();
   slots_[free] = Slot{};
   slots_[free].used = true;

@@ -58,6 +58,9 @@ class LlamaSession final : public TrunkSession, public std::enable_shared_from_t
   llama_seq_id id_of(int slot) const { return slot_of(slot).id; }
   void grow();
   int take_slot(bool strict);  ///< grows the shared context when its places are taken
+  ContextHandle own_context();
+  std::size_t n_places() const;          ///< sequences that the contexts have room for
+  void keep_room(std::size_t n_places);  ///< tells the engine's books how much the caches hold now
   void release_slot(int slot);
   std::vector<std::uint8_t> state_of(int slot) const;
   void set_state(int slot, std::span<const std::uint8_t> state);

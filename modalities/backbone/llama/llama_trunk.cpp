@@ -9,6 +9,7 @@
 #include <exception>
 #include <new>
 
+#include "base/short_of_memory.h"
 #include "llama/runtime.h"
 #include "morph/error.h"
 #include "tensor/backend.h"
@@ -220,6 +221,11 @@ std::shared_ptr<const Trunk> load_trunk(const TrunkOptions& options) {
   }
   backbone::ModelHandle model(llama_model_load_from_file(file.c_str(), params));
   if (progress.failure != nullptr) std::rethrow_exception(progress.failure);
+  // libllama says why in its log alone; what it needs beside the mapped file is its vocabulary and tables.
+  if (!model && no_room_for(std::filesystem::file_size(file) + (64u << 20)))
+    throw Error(ErrorCode::resource, file.string(),
+                "expected memory for this model, found too little; close other programs, choose a smaller model, or "
+                "raise the limit");
   if (!model)
     throw Error(ErrorCode::weights, file.string(),
                 fmt::format("libllama cannot load this model (architecture {}); see the log with MORPH_LOG=debug",
@@ -227,20 +233,20 @@ std::shared_ptr<const Trunk> load_trunk(const TrunkOptions& options) {
   return std::make_shared<const backbone::LlamaTrunk>(std::move(model), std::move(facts), file, options.device);
 }
 
-Estimate estimate_trunk(const TrunkOptions& options, const SessionOptions& session) {
+Estimate estimate_trunk(const TrunkOptions& options, const SessionOptions& session, std::uint64_t n_tokens) {
   const std::filesystem::path file = tensor::find_gguf(options.path);
   const tensor::Checkpoint checkpoint = backbone::open_model_file(file);
   const backbone::ModelFacts facts = backbone::read_model_facts(checkpoint.metadata(), file.string());
   Estimate estimate;
-  estimate.weights = checkpoint.file_bytes();
+  estimate.weights = checkpoint.file_bytes() + backbone::vocabulary_bytes(facts);
   estimate.weights_key = trunk_key(options);
   estimate.session = backbone::cache_bytes(facts, session);
-  // Compute buffers: logits of the outputs, and about eight activations of four model widths per position of a batch
-  // (an upper bound by shapes; not measured).
   const auto n_batch = static_cast<std::uint64_t>(std::min(session.n_batch, session.n_ctx));
-  estimate.scratch = static_cast<std::uint64_t>(session.max_outputs) * static_cast<std::uint64_t>(facts.n_vocab) * 8 +
-                     n_batch * static_cast<std::uint64_t>(facts.d_model) * 4 * (8 * 4 + session.taps.size());
-  estimate.runtime = 24u << 20;
+  estimate.scratch = backbone::compute_bytes(facts, session, std::min(n_batch, n_tokens));
+  estimate.session_pooled = estimate.scratch_shared = true;
+  // Code and tables of ggml, libllama and llama-common that are paged in: measured with SmolLM2 135M, checked with
+  // Gemma 3 270M (tests/ui/test_memory.py).
+  estimate.runtime = 8u << 20;
   estimate.runtime_key = "ggml";
   return estimate;
 }

@@ -137,6 +137,15 @@ ModelFacts read_model_facts(const tensor::GgufMetadata& metadata, const std::str
   const std::vector<std::int64_t> heads = keys.numbers(a + "attention.head_count", 0, kMaxHeads, facts.n_layer);
   std::vector<std::int64_t> kv = keys.numbers(a + "attention.head_count_kv", 0, kMaxHeads, facts.n_layer);
   if (kv.empty()) kv = heads;
+  const auto largest = [&](const std::string& key, std::int64_t most) {
+    const std::vector<std::int64_t> found = keys.numbers(a + key, 0, most, facts.n_layer);
+    return found.empty() ? 0 : static_cast<int>(*std::max_element(found.begin(), found.end()));
+  };
+  facts.n_head = heads.empty() ? 0 : static_cast<int>(*std::max_element(heads.begin(), heads.end()));
+  facts.d_ff = std::max(largest("feed_forward_length", kMaxWidth),
+                        largest("expert_feed_forward_length", kMaxWidth) * largest("expert_used_count", kMaxExperts));
+  if (const tensor::GgufValue* merges = keys.find("tokenizer.ggml.merges"))
+    facts.n_merges = static_cast<int>(std::min<std::uint64_t>(merges->size(), kMaxVocabulary));
   for (int layer = 0; layer < facts.n_layer && !kv.empty(); ++layer)
     facts.n_head_kv.push_back(static_cast<int>(kv[std::min<std::size_t>(layer, kv.size() - 1)]));
   const std::int64_t n_head = heads.empty() ? 0 : *std::max_element(heads.begin(), heads.end());
@@ -198,6 +207,25 @@ std::uint64_t cache_bytes(const ModelFacts& facts, const SessionOptions& session
   for (int heads : facts.n_head_kv)
     per_position += static_cast<std::uint64_t>(heads) * static_cast<std::uint64_t>(facts.d_head_k + facts.d_head_v);
   return n_ctx * per_position * (session.f32_cache ? 4 : 2);
+}
+
+std::uint64_t vocabulary_bytes(const ModelFacts& facts) {
+  constexpr std::uint64_t kEntry = 40, kNode = 64 + 8, kPiece = 32, kMerge = 96 + 8;
+  return static_cast<std::uint64_t>(facts.n_vocab) * (kEntry + kNode + kPiece) +
+         static_cast<std::uint64_t>(facts.n_merges) * kMerge;
+}
+
+std::uint64_t compute_bytes(const ModelFacts& facts, const SessionOptions& session, std::uint64_t n_tokens) {
+  const auto wide = [](int n) { return static_cast<std::uint64_t>(n); };
+  // Of the activations of a layer, F32, those that live at once: the stream and its norm beside the widest part, which
+  // is the MLP's gate, its other half and their product, or queries, keys, values and what attention gives.
+  const std::uint64_t heads = wide(facts.n_head) * wide(2 * facts.d_head_k + 2 * facts.d_head_v);
+  const std::uint64_t activations = 4 * (2 * wide(facts.d_model) + std::max(3 * wide(facts.d_ff), heads));
+  const std::uint64_t n_seen = (n_tokens + 255) / 256 * 256;  // positions of the mask, in F32 and in F16
+  const std::uint64_t taps = 4 * wide(facts.d_model) * session.taps.size();
+  // Logits: libllama clears a row for each output that there may be, and computes those of a chat one by one.
+  const std::uint64_t logits = 4 * wide(facts.n_vocab) * (wide(session.max_outputs) + 1);
+  return n_tokens * (activations + 6 * n_seen + taps) + logits;
 }
 
 }  // namespace morph::backbone

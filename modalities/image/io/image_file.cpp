@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "base/loaded_module.h"
+#include "base/short_of_memory.h"
 #include "io/codec_interface.h"
 #include "io/flatten_alpha.h"
 #include "io/image_kind.h"
@@ -88,6 +89,16 @@ struct ImageFile::Impl {
   ~Impl() {
     if (file != nullptr) codecs->close(file);
   }
+
+  /// What the codecs said, as an error.
+  [[noreturn]] void fail(std::string_view message) const {
+    if (says_short_of_memory(message))
+      throw Error(ErrorCode::resource, where,
+                  fmt::format("expected memory to decode this image, found too little ({}); close other programs or "
+                              "make the image smaller",
+                              message));
+    throw Error(ErrorCode::format, where, fmt::format("expected a {} image, but {}", kind->title, message));
+  }
 };
 
 ImageFile::ImageFile(std::vector<std::byte> bytes, std::string where) : impl_(std::make_unique<Impl>()) {
@@ -112,9 +123,7 @@ ImageFile::ImageFile(std::vector<std::byte> bytes, std::string where) : impl_(st
   std::array<char, 256> message{};
   self.file = self.codecs->open(reinterpret_cast<const std::uint8_t*>(self.bytes.data()), self.bytes.size(),
                                 self.kind->name, message.data(), message.size());
-  if (self.file == nullptr)
-    throw Error(ErrorCode::format, self.where,
-                fmt::format("expected a {} image, but {}", self.kind->title, message.data()));
+  if (self.file == nullptr) self.fail(message.data());
 }
 
 ImageFile::~ImageFile() = default;
@@ -137,9 +146,7 @@ std::shared_ptr<const Image> ImageFile::next() {
     const MorphImageSink sink{image.get(), allocate};
     std::array<char, 256> message{};
     const int got = self.codecs->next(self.file, &sink, message.data(), message.size());
-    if (got < 0)
-      throw Error(ErrorCode::format, self.where,
-                  fmt::format("expected a {} image, but {}", self.kind->title, message.data()));
+    if (got < 0) self.fail(message.data());
     if (got == 0) return nullptr;
     flatten_alpha(*image);
   }

@@ -253,15 +253,11 @@ void register_chat(Registry& registry) {
   spec.estimate = [](const ResolveContext& context) {
     const TrunkOptions trunk{context.find_model(context.params.get_string("model")), context.device, {}};
     const SessionOptions session = session_options(context.params, 1);
-    Estimate estimate = estimate_trunk(trunk, session);
-    // Buffers are made for a full batch, and touched as far as the prompt goes: a written one by its size (a token has
-    // some four bytes; the template adds 64), a spoken one is about 128 tokens.
-    const auto n_batch = static_cast<std::uint64_t>(std::min(session.n_batch, session.n_ctx));
+    // How long the prompt is: a written one by its size (a token has some four bytes; the template adds 64), a spoken
+    // one is about 128 tokens. On a device all that is reserved is taken.
     const std::uint64_t n_prompt = context.source_bytes == 0 ? 128 : context.source_bytes / 4 + 64;
-    estimate.scratch = estimate.scratch * std::min(n_prompt, n_batch) / n_batch;
-    // The bound by shapes counts activations that share their place: 7.5 MiB were touched where it says 37 (prompts of
-    // 71 and 512 tokens of SmolLM2-135M on the CPU).
-    if (context.device == "cpu") estimate.scratch /= 3;
+    Estimate estimate = estimate_trunk(
+        trunk, session, context.device == "cpu" ? n_prompt : static_cast<std::uint64_t>(session.n_batch));
     estimate.longest_step_ms = 250.0;
     estimate.packet_bytes = sizeof(Text) + 16;
     return estimate;
@@ -275,7 +271,9 @@ void register_chat(Registry& registry) {
       throw Error(ErrorCode::weights, context.where,
                   "expected a model with a chat template, found none in " + trunk->info().file.string() +
                       "; choose an instruction-tuned model");
-    return std::make_shared<const Chat>(std::move(trunk), session_options(params, context.n_threads));
+    SessionOptions session = session_options(params, context.n_threads);
+    session.memory = context.memory;
+    return std::make_shared<const Chat>(std::move(trunk), session);
   };
   registry.add_stage(std::move(spec));
 }

@@ -1,10 +1,12 @@
 // The memory plan's arithmetic, budgets and what they suggest.
 #include <catch2/catch.hpp>
+#include <stdexcept>
+#include <system_error>
 
 #include "base/machine_memory.h"
+#include "base/short_of_memory.h"
 #include "engine/graph/compile_fixture.h"
 #include "graph/memory_plan.h"
-#include "host/admission.h"
 
 using namespace morph;
 using namespace morph::testing;
@@ -94,6 +96,7 @@ TEST_CASE("the two largest loads may be under way at once", "[unit]") {
     PlanNode node;
     node.spec = &spec;
     node.estimate.load_peak = peak;
+    node.estimate.weights_key = std::to_string(peak);
     plan.nodes.push_back(node);
   }
   const Plan* const one[] = {&plan};
@@ -124,23 +127,6 @@ TEST_CASE("a device's memory is its own", "[unit]") {
   CHECK(plan->memory.by_device.at("cuda:0") == 400'000'000 + 8'000'000 + 3'000'000);
   compiler.environment.devices.back().free_bytes = 1000;
   CHECK_THAT(text_of(compiler.compile(kHear)), Contains("needs 392 MiB on device cuda:0 (GPU), which has 1000 B free"));
-}
-
-TEST_CASE("admission adds up live plans and forgets ended ones", "[unit]") {
-  Compiler compiler;
-  compiler.options.memory_budget = 460'000'000;
-  const auto plan = compiler.plan(kHear);
-  auto admission = std::make_shared<Admission>();
-  auto first = admission->enter(admission, plan, 0, 0);
-  auto second = admission->enter(admission, plan, 0, 0);  // the weights are shared: only a session more
-  auto third = admission->enter(admission, plan, 0, 0);
-  CHECK_THROWS_WITH(admission->enter(admission, plan, 0, 0),
-                    Contains("this run and the 3 live ones together need") && Contains("the limit is 439 MiB"));
-  second.reset();
-  CHECK_NOTHROW(admission->enter(admission, plan, 0, 0));
-  CHECK_THROWS_AS(admission->enter(admission, plan, 0, 1000), Error);
-  admission.reset();  // tickets keep it
-  first.reset();
 }
 
 TEST_CASE("bytes print in few digits", "[unit]") {
@@ -223,6 +209,54 @@ TEST_CASE("a control group's limit counts, and that of every group above it", "[
     CHECK(available_memory(root.path()) == kMiB);
     CHECK(total_memory(root.path()) == kMiB);
   }
+}
+
+TEST_CASE("pages of mapped files are not counted twice", "[unit]") {
+  TemporaryFolder root;
+  const auto limit = [&] { return process_memory_limit(root.path()).bytes; };
+  CHECK(limit() == 0);  // unknown
+  root.write("proc/meminfo", "MemTotal: 102400 kB\nMemAvailable: 51200 kB\n");
+  CHECK(limit() == 50 * kMiB);
+  root.write("proc/self/status",
+             "Name:\tmorph (odd) 5\nVmSize:\t  81920 kB\nVmRSS:\t  30720 kB\nRssAnon:\t  10240 kB\n"
+             "RssFile:\t  19456 kB\nRssShmem:\t  1024 kB\nVmData:\t  20480 kB\n");
+  CHECK(resident_memory(root.path()) == 30 * kMiB);
+  CHECK(unreclaimable_memory(root.path()) == 11 * kMiB);
+  CHECK(limit() == 61 * kMiB);  // 19 MiB of files are available already
+  root.write("proc/self/status", "VmSize: 81920 kB\nVmRSS: 30720 kB\n");
+  CHECK(limit() == 80 * kMiB);  // an old kernel, which does not tell files apart
+}
+
+TEST_CASE("limits of address space and of data bound what a process may hold", "[unit]") {
+  TemporaryFolder root;
+  root.write("proc/meminfo", "MemTotal: 10240000 kB\nMemAvailable: 5120000 kB\n");
+  root.write("proc/self/status", "VmSize: 204800 kB\nVmRSS: 30720 kB\nRssAnon: 10240 kB\nVmData: 20480 kB\n");
+  CHECK(address_space_left(root.path()) == ~std::uint64_t{0});
+  CHECK_FALSE(process_memory_limit(root.path()).by_address_space);
+  root.write("proc/self/limits",
+             "Limit                     Soft Limit           Hard Limit           Units\n"
+             "Max data size             unlimited            unlimited            bytes\n"
+             "Max address space         838860800            unlimited            bytes\n");
+  CHECK(address_space_left(root.path()) == 600 * kMiB);
+  CHECK(process_memory_limit(root.path()).by_address_space);
+  CHECK(process_memory_limit(root.path()).bytes == (30 + 200) * kMiB);
+  CHECK(address_space_for(230 * kMiB, root.path()) == 800 * kMiB);
+  root.write("proc/self/limits", "Max data size             151996416            unlimited            bytes\n");
+  CHECK(process_memory_limit(root.path()).bytes == 30 * kMiB + 25 * kMiB * 2 / 5);
+  root.write("proc/self/limits", "Max address space         1            1            bytes\n");
+  CHECK(process_memory_limit(root.path()).bytes == 30 * kMiB);  // it has what it has, and gets no more
+}
+
+TEST_CASE("a failed allocation, mapping or thread is known for what it is", "[unit]") {
+  CHECK(is_short_of_memory(std::bad_alloc()));
+  CHECK(is_short_of_memory(std::system_error(EAGAIN, std::generic_category())));
+  CHECK(is_short_of_memory(std::system_error(ENOMEM, std::generic_category())));
+  CHECK(is_short_of_memory(std::runtime_error("Exception from src/inference: std::bad_alloc")));
+  CHECK(is_short_of_memory(std::runtime_error("mmap failed: Cannot allocate memory")));
+  CHECK_FALSE(is_short_of_memory(std::runtime_error("unknown layer")));
+  CHECK_FALSE(is_short_of_memory(std::system_error(ENOENT, std::generic_category())));
+  CHECK_FALSE(no_room_for(0));
+  CHECK(no_room_for(~std::uint64_t{0}));
 }
 
 TEST_CASE("this machine says what it has", "[unit]") {

@@ -332,7 +332,7 @@ TEST_CASE("damaged model files are refused by name before they are loaded", "[un
     std::ofstream(path, std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
     const std::string message = message_of([&] { load_trunk({path, "cpu", {}}); }, ErrorCode::weights);
     CHECK(message.find("bad.gguf") != std::string::npos);
-    message_of([&] { estimate_trunk({path, "cpu", {}}, {}); }, ErrorCode::weights);
+    message_of([&] { estimate_trunk({path, "cpu", {}}, {}, 64); }, ErrorCode::weights);
     return message;
   };
   const std::string& bytes = good.bytes();
@@ -358,9 +358,50 @@ TEST_CASE("damaged model files are refused by name before they are loaded", "[un
 TEST_CASE_METHOD(Fixture, "costs are known before anything is loaded", "[unit][trunk]") {
   SessionOptions options;
   options.n_ctx = 1024;
-  const Estimate estimate = estimate_trunk({file.path(), "cpu", {}}, options);
-  CHECK(estimate.weights == file.bytes().size());
+  const Estimate estimate = estimate_trunk({file.path(), "cpu", {}}, options, 64);
+  CHECK(estimate.weights > file.bytes().size());  // the vocabulary is on the heap besides
+  CHECK(estimate.weights < file.bytes().size() + (1u << 20));
+  CHECK(estimate_trunk({file.path(), "cpu", {}}, options, 512).scratch > estimate.scratch);
   CHECK(estimate.session == 1024u * 3 * 2 * (16 + 16) * 2);
   CHECK(estimate.weights_key == trunk_key({file.folder(), "cpu", {}}));
   CHECK(trunk->open_session(options)->cache_bytes() == estimate.session);
+}
+
+namespace {
+
+/// Books that note what they are asked, and may be full.
+struct Books final : StageMemory {
+  std::uint64_t pool = 0, most_taken = 0, limit = ~std::uint64_t{0};
+  std::shared_ptr<void> take(std::uint64_t bytes, std::string_view what) override {
+    if (bytes > limit) throw Error(ErrorCode::resource, std::string(what), "full");
+    most_taken = std::max(most_taken, bytes);
+    return nullptr;
+  }
+  void keep_pool(std::uint64_t bytes) override {
+    if (bytes > limit) throw Error(ErrorCode::resource, "pool", "full");
+    pool = bytes;
+  }
+  std::shared_ptr<const Model> lease(const WeightLease&) override { return nullptr; }
+};
+
+}  // namespace
+
+TEST_CASE_METHOD(Fixture, "a session asks the books before it grows, both caches while it moves", "[unit][trunk]") {
+  SessionOptions options = exact();
+  const auto books = std::make_shared<Books>();
+  options.memory = books;
+  const auto session = trunk->open_session(options);
+  const std::uint64_t each = session->cache_bytes();
+  auto first = session->open();
+  CHECK(books->pool == each);  // there from the start
+  auto second = session->open();
+  CHECK(books->pool == 2 * each);
+  CHECK(books->most_taken > each);  // the old cache, and its context's buffers
+  books->limit = 3 * each;          // four do not fit, three do, were it not for the move
+  message_of([&] { session->open(); }, ErrorCode::resource);
+  CHECK(books->pool == 2 * each);
+  CHECK(first->size() == 0);
+  books->limit = 100 * each + (std::uint64_t{1} << 32);
+  auto third = session->open();
+  CHECK(books->pool == 4 * each);
 }

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "morph/attachment.h"
+#include "morph/memory.h"
 #include "morph/model.h"
 #include "morph/stage.h"
 
@@ -117,7 +118,8 @@ struct SessionOptions {
   bool f32_cache =
       false;  ///< keys and values in F32 instead of F16, and no flash attention: for comparing with references
   bool final_hidden = false;
-  std::vector<int> taps;  ///< hidden states after these layers (0: after the first)
+  std::shared_ptr<StageMemory> memory{};  ///< asked before the session grows (morph/memory.h); null: nobody is
+  std::vector<int> taps;                  ///< hidden states after these layers (0: after the first)
 };
 
 /// Sequences that are decoded together. Thread-safe; one decode at a time.
@@ -171,9 +173,9 @@ struct TrunkOptions {
 /// Error{device} when the device is absent. Prefer ModelStore with trunk_key().
 std::shared_ptr<const Trunk> load_trunk(const TrunkOptions& options);
 std::string trunk_key(const TrunkOptions& options);
-/// Costs, read from the file's header: weights = file, session = keys and values of one sequence. Throws like
-/// load_trunk.
-Estimate estimate_trunk(const TrunkOptions& options, const SessionOptions& session);
+/// Costs, read from the file's header: weights = file and vocabulary, session = keys and values of one sequence,
+/// scratch = a context's buffers when the longest input has `n_tokens`. Throws like load_trunk.
+Estimate estimate_trunk(const TrunkOptions& options, const SessionOptions& session, std::uint64_t n_tokens);
 
 /// A chat that outlives a run: messages, and the cached sequence that holds as much of them as has been decoded. An
 /// application makes an empty one, keeps it and hands it to one run after the other as

@@ -150,6 +150,27 @@ TEST_CASE("every truncation of a model is noticed by the file reader", "[unit][o
   CHECK(n_accepted <= 3);
 }
 
+TEST_CASE("weights are counted by the shapes in the file, integers of convolutions apart", "[unit][openvino]") {
+  const auto field = [](int number, const std::string& bytes) {  // length-delimited, shorter than 128 bytes
+    return std::string{static_cast<char>(number << 3 | 2), static_cast<char>(bytes.size())} + bytes;
+  };
+  const auto tensor = [&](const std::string& name, char type, const std::string& dims) {
+    return field(1, dims) + std::string{2 << 3, type} + field(8, name) + field(9, "raw");
+  };
+  const std::string graph = field(5, tensor("real", 1, "\x0a\x14")) +                               // 10 x 20
+                            field(5, std::string{1 << 3, 5, 1 << 3, 6} + std::string{2 << 3, 3}) +  // 5 x 6, unpacked
+                            field(5, tensor("w", 2, "\x07\x07")) + field(5, tensor("index", 7, "\x64")) +
+                            field(1, field(1, "x") + field(1, "w") + field(4, "ConvInteger")) +
+                            field(1, field(4, "Constant") + field(5, field(5, tensor("c", 10, "\x03"))));
+  REQUIRE(graph.size() < 128 * 128);
+  const std::string size{static_cast<char>((graph.size() & 0x7f) | 0x80), static_cast<char>(graph.size() >> 7)};
+  const std::string model = std::string{7 << 3 | 2} + size + graph;
+  const OnnxWeights counted = count_onnx_weights(std::as_bytes(std::span(model.data(), model.size())), "m.onnx");
+  CHECK(counted.real == 203);
+  CHECK(counted.integer == 30);
+  CHECK(counted.unfolded == 49);
+}
+
 TEST_CASE("a device that is absent is an error that names it", "[unit][openvino]") {
   const ScratchFolder folder;
   ModelStore store;
