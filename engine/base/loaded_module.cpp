@@ -9,6 +9,7 @@
 
 #include "base/short_of_memory.h"
 #include "morph/error.h"
+#include "morph/place.h"
 
 namespace morph {
 namespace {
@@ -16,12 +17,10 @@ namespace {
 std::vector<std::filesystem::path> folders() {
   std::vector<std::filesystem::path> list;
   if (const char* chosen = std::getenv("MORPH_MODULES")) list.emplace_back(chosen);
-  std::error_code failed;
-  const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", failed);
-  if (!failed) {
-    list.push_back(program.parent_path() / "modules");
-    list.push_back(program.parent_path().parent_path() / "lib" / "morph");
-  }
+  const std::filesystem::path folder = library_file().parent_path();
+  list.push_back(folder / "modules");
+  list.push_back(folder / "morph");
+  list.push_back(folder.parent_path() / MORPH_LIBRARY_FOLDER / "morph");
   return list;
 }
 

@@ -11,9 +11,8 @@ namespace morph {
 /// says where it was looked for.
 std::filesystem::path find_beside_modules(const std::string& file);
 
-/// A module that stays loaded until the object dies. Looked for in $MORPH_MODULES, in modules/ beside the program and
-/// in
-/// ../lib/morph of the program.
+/// A module that stays loaded until the object dies. Looked for in $MORPH_MODULES, then relative to the library that
+/// holds the engine (morph/place.h): in modules/ and morph/ beside it, and where an installation puts it.
 class LoadedModule {
  public:
   /// `name` such as "image_codecs" (file libmorph_image_codecs.so). Throws Error{config} that says where it was looked

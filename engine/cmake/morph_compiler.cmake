@@ -6,9 +6,11 @@ set(CMAKE_CXX_EXTENSIONS OFF)
 set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 set(CMAKE_RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/bin")
+set(CMAKE_INSTALL_RPATH_USE_LINK_PATH ON)
 set_property(GLOBAL PROPERTY USE_FOLDERS ON)
 
 add_library(morph_options INTERFACE)
+target_compile_features(morph_options INTERFACE cxx_std_20)
 target_compile_options(morph_options INTERFACE -Wall -Wextra -Werror=return-type)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
   # GCC 12 gives these at -O3 for sound code inside the standard library (string and vector; GCC bugs 105329, 105651).

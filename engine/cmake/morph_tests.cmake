@@ -116,3 +116,9 @@ foreach(script IN LISTS command_tests)
   add_test(NAME command.${subject} COMMAND Python3::Interpreter "${script}" WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}")
   set_tests_properties(command.${subject} PROPERTIES LABELS "command" TIMEOUT 1200 ENVIRONMENT "${MORPH_TEST_ENVIRONMENT}")
 endforeach()
+
+# Another project uses the library: installed, and as a subfolder (tests/consumer).
+add_test(NAME consumer COMMAND Python3::Interpreter "${PROJECT_SOURCE_DIR}/tests/consumer/test_consumer.py"
+  "${PROJECT_BINARY_DIR}" "${PROJECT_SOURCE_DIR}" "-DMORPH_SUBSTRATE_PREFIX=${MORPH_SUBSTRATE_PREFIX}"
+  "-DMORPH_OPENVINO_DIR=${MORPH_OPENVINO_DIR}" "-DCMAKE_CXX_COMPILER=${CMAKE_CXX_COMPILER}")
+set_tests_properties(consumer PROPERTIES LABELS "consumer" TIMEOUT 1200 ENVIRONMENT "${MORPH_TEST_ENVIRONMENT}")

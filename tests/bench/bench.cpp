@@ -11,7 +11,7 @@
 #include "bench/child.h"
 #include "morph/error.h"
 #include "morph/model.h"
-#include "options.h"
+#include "morph/place.h"
 
 namespace morph::bench {
 
@@ -54,7 +54,7 @@ std::string BenchRow::target_text() const {
 }
 
 std::filesystem::path bench_asset(const std::string& relative) {
-  std::filesystem::path path = command::share_folder() / "assets" / relative;
+  std::filesystem::path path = share_folder() / "assets" / relative;
   if (!std::filesystem::exists(path))
     throw Error(ErrorCode::config, path.string(), "expected a sample there; set MORPH_SHARE to the source folder");
   return path;

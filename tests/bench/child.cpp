@@ -20,7 +20,7 @@
 
 #include "morph/error.h"
 #include "morph/model.h"
-#include "options.h"
+#include "morph/place.h"
 
 extern char** environ;
 
@@ -192,7 +192,7 @@ std::string run_child(const std::vector<std::string>& arguments) {
 }
 
 std::string peers_python(bool quiet) {
-  const std::filesystem::path list = command::share_folder() / "tests/bench/peers.txt";
+  const std::filesystem::path list = share_folder() / "tests/bench/peers.txt";
   const std::filesystem::path folder = cache_folder() / "peers", stamp = folder / "peers.txt";
   const std::string python = (folder / "bin/python").string(), wanted = whole_file(list);
   if (wanted.empty())
@@ -215,7 +215,7 @@ namespace {
 
 std::vector<std::string> peer_command(const std::string& python, const std::string& script,
                                       std::vector<std::string> arguments) {
-  const std::filesystem::path file = command::share_folder() / "tests/bench/peers" / script;
+  const std::filesystem::path file = share_folder() / "tests/bench/peers" / script;
   std::vector<std::string> command = {"/usr/bin/env", "HF_HUB_OFFLINE=1", "PYTHONUNBUFFERED=1", python, file.string()};
   command.insert(command.end(), std::make_move_iterator(arguments.begin()), std::make_move_iterator(arguments.end()));
   return command;

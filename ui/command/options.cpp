@@ -10,6 +10,7 @@
 #include "console.h"
 #include "morph/cores.h"
 #include "morph/message.h"
+#include "morph/place.h"
 
 namespace morph::command {
 
@@ -35,17 +36,6 @@ void add_common_options(CLI::App& app, CommonOptions& options) {
                "Print by-products (what was heard, the answer in writing) to stderr; a terminal gets them anyway");
   app.add_flag("--json", options.json, "Machine-readable output");
   app.add_flag("-q,--quiet", options.quiet, "No progress");
-}
-
-std::filesystem::path share_folder() {
-  if (const char* share = std::getenv("MORPH_SHARE")) return share;
-  std::error_code failed;
-  const std::filesystem::path exe = std::filesystem::read_symlink("/proc/self/exe", failed);
-  if (!failed) {
-    const std::filesystem::path installed = exe.parent_path().parent_path() / "share" / "morph";
-    if (std::filesystem::exists(installed / "pipelines")) return installed;
-  }
-  return MORPH_SOURCE_FOLDER;
 }
 
 std::string version() { return MORPH_VERSION; }

@@ -33,10 +33,6 @@ struct CommonOptions {
 /// Adds --memory, --device, --threads, --seed, --json, --quiet, --trace, --metrics, -p to a subcommand.
 void add_common_options(CLI::App& app, CommonOptions& options);
 
-/// Folder with pipelines/, assets/: $MORPH_SHARE, else <executable>/../share/morph, else the source tree it was built
-/// from.
-std::filesystem::path share_folder();
-
 /// Version of the program, as printed by --version and written into provenance.
 std::string version();
 

@@ -13,6 +13,7 @@
 #include "interrupts.h"
 #include "morph/hub.h"
 #include "morph/message.h"
+#include "morph/place.h"
 #include "options.h"
 #include "subcommands.h"
 
