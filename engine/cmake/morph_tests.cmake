@@ -9,15 +9,31 @@ else()
   get_filename_component(morph_golden "${PROJECT_SOURCE_DIR}/../shared/golden" ABSOLUTE)
 endif()
 set(MORPH_TEST_ENVIRONMENT "MORPH_GOLDEN_DIR=${morph_golden}" "MORPH_SOURCE_DIR=${PROJECT_SOURCE_DIR}"
-    "MORPH_BINARY=${CMAKE_RUNTIME_OUTPUT_DIRECTORY}/morph")
+    "MORPH_BINARY=${CMAKE_RUNTIME_OUTPUT_DIRECTORY}/morph" "MORPH_OWN_GOLDEN_DIR=${PROJECT_BINARY_DIR}/golden")
+
+# Parity sets of our own: tests/golden/make_X.py makes golden/X in the build folder.
+find_package(Python3 REQUIRED COMPONENTS Interpreter)
+file(GLOB makers CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/tests/golden/make_*.py")
+set(own_golden "")
+foreach(maker IN LISTS makers)
+  get_filename_component(set "${maker}" NAME_WE)
+  string(REGEX REPLACE "^make_" "" set "${set}")
+  add_custom_command(OUTPUT "${PROJECT_BINARY_DIR}/golden/${set}/config.json"
+    COMMAND Python3::Interpreter "${maker}" "${PROJECT_BINARY_DIR}/golden/${set}" DEPENDS "${maker}"
+    COMMENT "Making the parity set ${set}")
+  list(APPEND own_golden "${PROJECT_BINARY_DIR}/golden/${set}/config.json")
+endforeach()
+add_custom_target(morph_own_golden ALL DEPENDS ${own_golden})
 
 find_package(Catch2 2 REQUIRED)
 add_library(morph_catch_main OBJECT "${PROJECT_SOURCE_DIR}/tests/catch_main.cpp")
 if(MORPH_SANITIZE MATCHES "address")
   target_sources(morph_catch_main PRIVATE "${PROJECT_SOURCE_DIR}/tests/sanitizers/keep_modules.cpp")
 endif()
+add_dependencies(morph_catch_main morph_own_golden)
 target_link_libraries(morph_catch_main PUBLIC Catch2::Catch2 PRIVATE morph_options)
 target_compile_definitions(morph_catch_main PRIVATE "MORPH_DEFAULT_GOLDEN_DIR=\"${morph_golden}\""
+  "MORPH_DEFAULT_OWN_GOLDEN_DIR=\"${PROJECT_BINARY_DIR}/golden\""
   "MORPH_DEFAULT_SOURCE_DIR=\"${PROJECT_SOURCE_DIR}\"" "MORPH_DEFAULT_BINARY=\"${CMAKE_RUNTIME_OUTPUT_DIRECTORY}/morph\"")
 
 # Entries: suffix, Catch2 tag expression, time limit in seconds. `[gpu]` needs a device that CI lacks.
@@ -98,7 +114,6 @@ if(programs)
   add_dependencies(morph_tests ${programs})
 endif()
 
-find_package(Python3 REQUIRED COMPONENTS Interpreter)
 add_test(NAME structure.edges COMMAND Python3::Interpreter "${PROJECT_SOURCE_DIR}/tests/structure/check_structure.py" edges)
 add_test(NAME structure.files COMMAND Python3::Interpreter "${PROJECT_SOURCE_DIR}/tests/structure/check_structure.py" files)
 add_test(NAME structure.format COMMAND Python3::Interpreter "${PROJECT_SOURCE_DIR}/tests/structure/check_structure.py" format)

@@ -8,6 +8,7 @@
 
 #include "morph/error.h"
 #include "morph/registry.h"
+#include "skipped.h"
 #include "tensor/handles.h"
 #include "tensor/weights/checkpoint.h"
 
@@ -16,11 +17,7 @@ namespace fs = std::filesystem;
 namespace morph {
 namespace {
 
-fs::path golden() {
-  const char* folder = std::getenv("MORPH_GOLDEN_DIR");
-  REQUIRE(folder != nullptr);
-  return fs::path(folder) / "whisper";
-}
+fs::path golden() { return testing::own_golden_set("whisper"); }
 
 const FamilySpec& family(Registry& registry) {
   register_everything(registry);
@@ -29,19 +26,32 @@ const FamilySpec& family(Registry& registry) {
   return *found;
 }
 
-TEST_CASE("whisper matches its parity set", "[parity]") {
-  if (!fs::exists(golden())) return;
+void check_parity(const fs::path& set) {
   Registry registry;
   const FamilySpec& whisper = family(registry);
-  CHECK(whisper.recognise(golden()));
-  CHECK_FALSE(whisper.recognise(golden().parent_path() / "qwen3"));
-  const std::vector<VerifyRow> rows = whisper.verify(golden(), "cpu");
+  CHECK(whisper.recognise(set));
+  const std::vector<VerifyRow> rows = whisper.verify(set, "cpu");
   REQUIRE(rows.size() == 2);
   for (const VerifyRow& row : rows) {
     CAPTURE(row.name, row.note, row.nmse, row.max_abs);
     CHECK(row.status == "pass");
     CHECK(row.nmse <= 1e-9);
   }
+}
+
+TEST_CASE("whisper matches its parity set", "[parity]") { check_parity(golden()); }
+
+TEST_CASE("whisper matches the parity set of the published library", "[parity]") {
+  const std::optional<fs::path> set = testing::golden_set("whisper");
+  if (!set) return;
+  check_parity(*set);
+}
+
+TEST_CASE("whisper does not take another family's checkpoint for its own", "[parity]") {
+  const std::optional<fs::path> other = testing::golden_set("qwen3");
+  if (!other) return;
+  Registry registry;
+  CHECK_FALSE(family(registry).recognise(*other));
 }
 
 /// A copy of the parity set in which `from` became `to` (of equal length) in one file.
@@ -90,7 +100,6 @@ void write_gguf(const tensor::Checkpoint& checkpoint, ggml_type type, const fs::
 }
 
 TEST_CASE("whisper loads from GGUF with the same numbers", "[parity]") {
-  if (!fs::exists(golden())) return;
   Registry registry;
   const FamilySpec& whisper = family(registry);
   const fs::path folder = fs::temp_directory_path() / "morph-test-whisper-gguf";
@@ -114,7 +123,6 @@ TEST_CASE("whisper loads from GGUF with the same numbers", "[parity]") {
 }
 
 TEST_CASE("whisper refuses damaged checkpoints by name", "[parity]") {
-  if (!fs::exists(golden())) return;
   Registry registry;
   const FamilySpec& whisper = family(registry);
   {

@@ -8,6 +8,7 @@
 #include "modalities/backbone/tiny_trunk.h"
 #include "morph/error.h"
 #include "morph/trunk.h"
+#include "skipped.h"
 
 namespace fs = std::filesystem;
 
@@ -34,8 +35,9 @@ SessionOptions exact() {
 
 TEST_CASE("hidden states, logits and greedy tokens match the parity sets", "[parity][trunk]") {
   for (const char* name : {"qwen3", "qwen2"}) {
-    const fs::path golden = fs::path(std::getenv("MORPH_GOLDEN_DIR")) / name;
-    if (!fs::exists(golden)) continue;
+    const std::optional<fs::path> set = testing::golden_set(name);
+    if (!set) continue;
+    const fs::path& golden = *set;
     INFO(name);
     const testing::GoldenTrunkFile file(golden);
     const auto trunk = load_trunk({file.path(), "cpu", {}});

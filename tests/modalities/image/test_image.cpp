@@ -28,6 +28,7 @@
 #include "morph/registry.h"
 #include "morph/text.h"
 #include "reading/page_layout.h"
+#include "skipped.h"
 #include "testing/stage_harness.h"
 
 namespace morph::image {
@@ -428,7 +429,7 @@ TEST_CASE("the scan is read as it was drawn", "[weights][image]") {
     try {
       return ModelLocator().find(model);
     } catch (const Error& error) {
-      WARN("skipped: " << error.what());
+      morph::testing::skipped(error.what());
       return std::nullopt;
     }
   }();
@@ -462,7 +463,7 @@ TEST_CASE("a page that was scanned upside down or on its side is read from its o
   try {
     ModelLocator().find(model);
   } catch (const Error& error) {
-    WARN("skipped: " << error.what());
+    morph::testing::skipped(error.what());
     return;
   }
   Image page = *image::decode_file(bytes_of(content(samples() / "scan.png")), "scan.png");
@@ -483,7 +484,7 @@ TEST_CASE("a blank page says nothing", "[weights][image]") {
   try {
     ModelLocator().find("pp-ocr-v4");
   } catch (const Error& error) {
-    WARN("skipped: " << error.what());
+    morph::testing::skipped(error.what());
     return;
   }
   Registry registry;

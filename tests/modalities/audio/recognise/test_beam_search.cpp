@@ -9,17 +9,14 @@
 #include "morph/error.h"
 #include "recognise/beam_search.h"
 #include "recognise/window_decoder.h"
+#include "skipped.h"
 
 namespace fs = std::filesystem;
 
 namespace morph::audio {
 namespace {
 
-fs::path golden() {
-  const char* folder = std::getenv("MORPH_GOLDEN_DIR");
-  REQUIRE(folder != nullptr);
-  return fs::path(folder) / "whisper";
-}
+fs::path golden() { return morph::testing::own_golden_set("whisper"); }
 
 /// The checkpoint with a vocabulary: 2 ends, 290 starts, from 251 on timestamps.
 std::shared_ptr<const WhisperModel> load_small() {
@@ -79,7 +76,6 @@ double worst_difference(std::span<const float> x, std::span<const float> y) {
 }
 
 TEST_CASE("texts side by side get the logits each would get alone", "[parity]") {
-  if (!fs::exists(golden())) return;
   Heard heard;
   const std::size_t n_vocab = static_cast<std::size_t>(heard.model->config.vocab_size);
   const std::vector<float> one = heard.after({7, 8}), other = heard.after({9, 10}), fork = heard.after({7, 11});
@@ -101,7 +97,6 @@ TEST_CASE("texts side by side get the logits each would get alone", "[parity]") 
 }
 
 TEST_CASE("beam search: its scores are the model's, and more beams find likelier texts", "[parity]") {
-  if (!fs::exists(golden())) return;
   Heard heard;
   const WhisperTokens tokens(*heard.model);
   const WhisperRules rules(*heard.model, tokens, false, 60);
@@ -135,7 +130,6 @@ TEST_CASE("beam search: its scores are the model's, and more beams find likelier
 }
 
 TEST_CASE("numbers that are not finite are an error, not silence", "[parity]") {
-  if (!fs::exists(golden())) return;
   Heard heard;
   const WhisperTokens tokens(*heard.model);
   const int n_ctx = heard.model->config.max_source_positions;

@@ -9,6 +9,7 @@
 #include "morph/error.h"
 #include "morph/registry.h"
 #include "morph/text.h"
+#include "skipped.h"
 #include "synthesise/phonemes.h"
 #include "synthesise/voice.h"
 #include "testing/stage_harness.h"
@@ -28,7 +29,7 @@ std::optional<std::filesystem::path> installed(const std::string& name) {
   try {
     return ModelLocator().find(name);
   } catch (const Error& error) {
-    WARN("skipped: " << error.what());
+    morph::testing::skipped(error.what());
     return std::nullopt;
   }
 }
