@@ -243,6 +243,13 @@ std::optional<ParamSpec> target_spec(const Pipeline& pipeline, const std::string
 
 }  // namespace
 
+std::optional<ParamSpec> param_named(const Pipeline& pipeline, const std::string& name, const Registry& registry,
+                                     const PipelineLibrary& library) {
+  for (const PipelineParam& param : pipeline.params)
+    if (param.name == name) return effective(pipeline, param, registry, library, 0);
+  return target_spec(pipeline, name, registry, library, 0);
+}
+
 std::vector<ParamSpec> pipeline_params(const Pipeline& pipeline, const Registry& registry,
                                        const PipelineLibrary& library) {
   std::vector<ParamSpec> specs;

@@ -2,10 +2,12 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "morph/error.h"
+#include "morph/pipeline.h"
 #include "morph/stage.h"
 
 namespace morph {
@@ -14,6 +16,11 @@ namespace morph {
 /// `where`/name, and then calls the spec's own validation when there were none. A parameter without a value is null.
 Params complete_params(const StageSpec& spec, const std::map<std::string, Value>& given, const std::string& where,
                        std::vector<Diagnostic>& diagnostics);
+
+/// What the parameter of that name is, as CompileOptions::params takes it: one of the pipeline's own, or "stage.param"
+/// (through nested pipelines: "outer/inner.param"). Nothing when there is none.
+std::optional<ParamSpec> param_named(const Pipeline& pipeline, const std::string& name, const Registry& registry,
+                                     const PipelineLibrary& library);
 
 /// Why `value` cannot be `param`; empty when it can.
 std::string why_not(const ParamSpec& param, const Value& value);

@@ -284,6 +284,10 @@ CompileResult Engine::compile(const Pipeline& pipeline, const CompileOptions& op
   return result;
 }
 
+std::shared_ptr<const Plan> Engine::adopt(Plan plan) const {
+  return StageCache::watch(impl_->cache, std::make_shared<const Plan>(std::move(plan)));
+}
+
 void Engine::load(const std::shared_ptr<const Plan>& plan,
                   const std::function<void(double fraction, std::string_view what)>& progress) {
   if (plan == nullptr)

@@ -14,6 +14,7 @@
 #include <span>
 
 #include "host/live_input.h"
+#include "base/byte_file.h"
 #include "morph/request.h"
 
 namespace morph {
@@ -131,16 +132,32 @@ RequestInput classify_input(const Engine& engine, const std::string& argument, c
   return {argument, "text", true};
 }
 
-std::string output_modality(const Engine& engine, const std::string& path, const std::string& stdout_type) {
-  if (path.empty() || path == "-") return stdout_type.empty() ? "text" : stdout_type;
-  const std::string suffix = suffix_of(path);
+RequestInput input_of_text(std::string text) { return {std::move(text), "text", true}; }
+
+RequestInput input_of_bytes(const Engine& engine, std::span<const std::byte> bytes, const std::string& name) {
+  std::string modality = engine.registry().sniff(name, bytes.first(std::min<std::size_t>(bytes.size(), 4096)));
+  if (modality.empty())
+    throw Error(ErrorCode::format, name,
+                bytes.empty() ? "there are no bytes" : "these bytes are of no kind that this build can read");
+  return {name, std::move(modality), false, std::make_shared<const ByteFile>(bytes, name)};
+}
+
+RequestInput input_of_values(std::string modality, std::vector<Packet> values, Format format) {
+  if (values.empty()) throw Error(ErrorCode::config, modality, "expected at least one value, found none");
+  return {modality, modality, false, nullptr, std::move(values), std::move(format)};
+}
+
+std::string output_modality(const Engine& engine, const std::string& path, const std::string& type) {
+  const bool is_stream = path.empty() || path == "-";
+  if (is_stream && !type.starts_with('.')) return type.empty() ? "text" : type;
+  const std::string suffix = is_stream ? type : suffix_of(path);
   std::set<std::string> known;
   for (const auto& [name, spec] : engine.registry().stages()) {
     if (spec.sink_of.empty()) continue;
     if (std::find(spec.suffixes.begin(), spec.suffixes.end(), suffix) != spec.suffixes.end()) return spec.sink_of;
     known.insert(spec.suffixes.begin(), spec.suffixes.end());
   }
-  throw Error(ErrorCode::config, path,
+  throw Error(ErrorCode::config, is_stream ? type : path,
               fmt::format("cannot tell what to make from the suffix \"{}\"; known: {}", suffix, fmt::join(known, " ")));
 }
 
@@ -162,8 +179,8 @@ Pipeline choose_pipeline(const Engine& engine, const std::vector<RequestInput>& 
                                              output, fmt::join(possible, ", ")));
 }
 
-std::vector<Binding> bind_ports(const Engine& engine, const Pipeline& pipeline, const std::vector<RequestInput>& inputs,
-                                const std::string& out, bool json) {
+std::vector<Binding> bind_inputs(const Engine& engine, const Pipeline& pipeline,
+                                 const std::vector<RequestInput>& inputs) {
   std::vector<Binding> bindings;
   std::vector<const RequestInput*> left;
   for (const RequestInput& input : inputs) left.push_back(&input);
@@ -175,17 +192,28 @@ std::vector<Binding> bind_ports(const Engine& engine, const Pipeline& pipeline, 
       throw Error(ErrorCode::pipeline, pipeline.name + "/" + port.name,
                   "this pipeline needs a " + port.type + " input: " + port.help);
     }
+    if (!(*found)->values.empty()) {  // fed, not read by a stage
+      left.erase(found);
+      continue;
+    }
     const StageSpec* source = find_source(engine, port.type);
     if (source == nullptr)
       throw Error(ErrorCode::pipeline, pipeline.name + "/" + port.name, "no stage reads " + port.type + " from a file");
     Binding binding{port.name, source->name, {}};
-    binding.params.set((*found)->literal ? "text" : "path", (*found)->argument);
+    const RequestInput& input = **found;
+    binding.params.set(input.literal ? "text" : "path", input.bytes ? input.bytes->path() : input.argument);
     bindings.push_back(std::move(binding));
     left.erase(found);
   }
   if (!left.empty())
     throw Error(ErrorCode::pipeline, left.front()->argument,
                 "pipeline " + pipeline.name + " has no (further) input for " + left.front()->modality);
+  return bindings;
+}
+
+std::vector<Binding> bind_ports(const Engine& engine, const Pipeline& pipeline, const std::vector<RequestInput>& inputs,
+                                const std::string& out, bool json) {
+  std::vector<Binding> bindings = bind_inputs(engine, pipeline, inputs);
   for (const PipelinePort& port : pipeline.outputs) {
     const bool is_text_stdout = (out.empty() || out == "-") && port.type == "text";
     const StageSpec* sink = find_sink(engine, port.type, out.empty() ? "" : suffix_of(out));

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <openssl/evp.h>
 
+#include <algorithm>
 #include <array>
 #include <fstream>
 #include <memory>
@@ -11,6 +12,7 @@
 #include <span>
 
 #include "morph/json_limits.h"
+#include "base/byte_file.h"
 #include "morph/log.h"
 #include "morph/output_file.h"
 #include "morph/regular_file.h"
@@ -234,7 +236,10 @@ std::string make_provenance(const Engine& engine, const Plan& plan, std::uint64_
     if (spec != nullptr && !spec->sink_of.empty()) entry["params"].erase("path");  // where it lies is not what it is
     if (spec != nullptr && !spec->source_of.empty() && binding.params.has("path")) {
       const std::filesystem::path file = binding.params.get_string("path");
-      if (std::filesystem::is_regular_file(file)) {
+      if (is_byte_file(file.string())) {  // bytes that had no name: only what they were
+        entry["sha256"] = file_sha256(file, false);
+        entry["params"]["path"] = "-";
+      } else if (std::filesystem::is_regular_file(file)) {
         entry["params"]["path"] = text_to_json(std::filesystem::absolute(file).lexically_normal().string());
         entry["sha256"] = file_sha256(file, false);
       }
@@ -249,6 +254,36 @@ std::string make_provenance(const Engine& engine, const Plan& plan, std::uint64_
   record["weights"] = std::move(weights);
   if (extent == Provenance::discreet) leave_out(record);
   return record.dump(2, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+RecordedPlan record_plan(const Engine& engine, const std::shared_ptr<const Plan>& plan, std::uint64_t seed,
+                         Provenance extent) {
+  RecordedPlan recorded{nullptr, make_provenance(engine, *plan, seed, extent)};
+  const std::string text = embed_provenance(recorded.record);
+  const auto takes = [](const StageSpec* spec) {
+    return spec != nullptr && std::any_of(spec->params.begin(), spec->params.end(),
+                                          [](const ParamSpec& param) { return param.name == "provenance"; });
+  };
+  Plan copy = *plan;
+  for (PlanNode& node : copy.nodes)
+    if (takes(node.spec)) node.params.set("provenance", text);
+  for (Binding& binding : copy.options.bindings)
+    if (takes(engine.registry().find_stage(binding.stage))) binding.params.set("provenance", text);
+  recorded.plan = engine.adopt(std::move(copy));
+  return recorded;
+}
+
+void keep_provenance(const std::string& path, const std::string& record) {
+  if (!other_than_file(path).empty()) return;  // a pipe or a device: it is gone, and nothing lies beside it
+  const std::string beside = path + ".provenance.json";
+  std::error_code failed;
+  std::filesystem::remove(beside, failed);  // of an older output
+  if (failed) throw Error(ErrorCode::config, beside, "an older output's record cannot be removed: " + failed.message());
+  if (record.empty() || read_provenance(path)) return;
+  const std::string text = record + '\n';
+  OutputFile out(beside);
+  out.write(std::as_bytes(std::span(text)));
+  out.finish();
 }
 
 std::string embed_provenance(const std::string& record) {

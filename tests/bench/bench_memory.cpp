@@ -15,6 +15,7 @@
 #include "bench/child.h"
 #include "morph/error.h"
 #include "morph/model.h"
+#include "morph/scratch_folder.h"
 
 namespace morph::bench {
 namespace {

@@ -11,6 +11,7 @@
 #include "bench/warm.h"
 #include "bench/word_errors.h"
 #include "morph/error.h"
+#include "morph/scratch_folder.h"
 #include "options.h"
 
 namespace morph::bench {

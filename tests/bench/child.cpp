@@ -163,18 +163,6 @@ std::string Child::complaints() const {
   return text.empty() ? "it said nothing" : text;
 }
 
-ScratchFolder::ScratchFolder() {
-  std::string name = (std::filesystem::temp_directory_path() / "morph-bench-XXXXXX").string();
-  if (mkdtemp(name.data()) == nullptr)
-    throw Error(ErrorCode::resource, name, std::string("cannot be made: ") + std::strerror(errno));
-  path_ = name;
-}
-
-ScratchFolder::~ScratchFolder() {
-  std::error_code ignored;
-  std::filesystem::remove_all(path_, ignored);
-}
-
 std::string morph_binary() {
   if (const char* given = std::getenv("MORPH_BINARY")) return given;
   return (std::filesystem::read_symlink("/proc/self/exe").parent_path() / "morph").string();

@@ -49,19 +49,6 @@ class Child {
   std::string pending_;
 };
 
-/// A folder for passing files, removed with what is in it.
-class ScratchFolder {
- public:
-  ScratchFolder();
-  ~ScratchFolder();
-  ScratchFolder(const ScratchFolder&) = delete;
-  ScratchFolder& operator=(const ScratchFolder&) = delete;
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
-
 /// The program under test: $MORPH_BINARY, else `morph` beside this one.
 std::string morph_binary();
 

@@ -104,6 +104,11 @@ int report_diagnostics(const std::vector<Diagnostic>& diagnostics, bool json) {
   return code;
 }
 
+std::string default_note(const ParamSpec& param) {
+  if (std::holds_alternative<std::monostate>(param.default_value)) return fmt::format(" ({})", to_string(param.type));
+  return fmt::format(" ({}, default {})", to_string(param.type), to_string(param.default_value));
+}
+
 std::string human_bytes(unsigned long long bytes) {
   const char* const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
   double value = static_cast<double>(bytes);

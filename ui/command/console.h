@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "morph/error.h"
+#include "morph/stage.h"
 
 namespace morph::command {
 
@@ -40,6 +41,8 @@ int report_error(const Error& error, bool json);
 /// Prints diagnostics, errors last. Returns the exit code of the first error, or 0.
 int report_diagnostics(const std::vector<Diagnostic>& diagnostics, bool json);
 
+/// " (integer, default 16000)", " (number)": what help says after a parameter's meaning.
+std::string default_note(const ParamSpec& param);
 /// "1.5 GiB", "312 MiB", "4.0 KiB".
 std::string human_bytes(unsigned long long bytes);
 /// "2GiB", "512M", "1.5g", "1073741824" in bytes; throws Error{config}.

@@ -6,13 +6,11 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <span>
 
 #include "by_products.h"
 #include "console.h"
 #include "interrupts.h"
 #include "morph/message.h"
-#include "morph/output_file.h"
 #include "morph/provenance.h"
 #include "morph/regular_file.h"
 #include "morph/request.h"
@@ -32,13 +30,6 @@ class CancelByInterrupt {
  private:
   InterruptWatch& watch_;
 };
-
-bool takes_provenance(const StageSpec* spec) {
-  if (spec == nullptr) return false;
-  for (const ParamSpec& param : spec->params)
-    if (param.name == "provenance") return true;
-  return false;
-}
 
 /// The files that the sinks of these bindings write.
 std::vector<std::string> output_files(const Engine& engine, const CompileOptions& compile) {
@@ -77,30 +68,6 @@ std::vector<std::string> input_files(const Engine& engine, const CompileOptions&
   return files;
 }
 
-/// Puts the record into every sink that can carry it (their "provenance" parameter).
-std::string attach_provenance(const Engine& engine, const Plan& plan, CompileOptions& compile,
-                              const CommonOptions& options) {
-  std::string record = make_provenance(engine, plan, options.seed, options.provenance);
-  const std::string text = embed_provenance(record);
-  for (Binding& binding : compile.bindings)
-    if (takes_provenance(engine.registry().find_stage(binding.stage))) binding.params.set("provenance", text);
-  return record;
-}
-
-/// Puts the record beside an output whose container could not take it (plain text, raw samples).
-void keep_provenance(const std::string& path, const std::string& record) {
-  if (!other_than_file(path).empty()) return;  // a pipe or a device: it is gone, and nothing lies beside it
-  const std::string beside = path + ".provenance.json";
-  std::error_code failed;
-  std::filesystem::remove(beside, failed);  // of an older output
-  if (failed) throw Error(ErrorCode::config, beside, "an older output's record cannot be removed: " + failed.message());
-  if (record.empty() || read_provenance(path)) return;
-  const std::string text = record + '\n';
-  OutputFile out(beside);
-  out.write(std::as_bytes(std::span(text)));
-  out.finish();
-}
-
 Outcome execute_or_throw(Engine& engine, const Pipeline& pipeline, CompileOptions compile,
                          const CommonOptions& options) {
   Outcome outcome;
@@ -121,12 +88,9 @@ Outcome execute_or_throw(Engine& engine, const Pipeline& pipeline, CompileOption
   if (!compiled.plan) return outcome;
   std::string record;
   if (!files.empty() && options.provenance != Provenance::none) {
-    record = attach_provenance(engine, *compiled.plan, compile, options);
-    compiled = engine.compile(pipeline, compile);
-    if (!compiled.plan) {
-      outcome.exit_code = report_diagnostics(compiled.diagnostics, options.json);
-      return outcome;
-    }
+    RecordedPlan recorded = record_plan(engine, compiled.plan, options.seed, options.provenance);
+    compiled.plan = std::move(recorded.plan);
+    record = std::move(recorded.record);
   }
   ProgressLine progress(options.quiet);
   engine.load(compiled.plan, [&](double fraction, std::string_view what) {

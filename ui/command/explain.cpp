@@ -23,6 +23,7 @@ struct ExplainOptions {
   std::vector<std::string> arguments;
   std::string out;
   std::string to;
+  std::string pipeline;
 };
 
 void write(const std::string& text, const std::string& file) {
@@ -62,9 +63,13 @@ int explain(const ExplainOptions& options) {
   Pipeline pipeline;
   std::vector<std::string> arguments = options.arguments;
   // The first argument may name a pipeline; the rest, or all, are inputs as in the plain form.
-  bool named = false;
+  bool named = !options.pipeline.empty();
+  if (named) pipeline = engine->pipelines().find(options.pipeline);
   std::error_code too_long_for_a_path;
-  if (!std::filesystem::exists(arguments.front(), too_long_for_a_path) || arguments.front().ends_with(".json")) {
+  if (!named && arguments.empty())
+    throw Error(ErrorCode::config, "explain", "expected a pipeline or an input, found neither");
+  if (!named &&
+      (!std::filesystem::exists(arguments.front(), too_long_for_a_path) || arguments.front().ends_with(".json"))) {
     try {
       pipeline = engine->pipelines().find(arguments.front());
       named = true;
@@ -77,6 +82,7 @@ int explain(const ExplainOptions& options) {
   for (const std::string& argument : arguments) inputs.push_back(classify_input(*engine, argument, ""));
   if (!named) pipeline = choose_pipeline(*engine, inputs, output_modality(*engine, options.to, ""));
   if (!inputs.empty()) compile.bindings = bind_ports(*engine, pipeline, inputs, options.to, options.common.json);
+  assign_params(*engine, pipeline, options.common.params, compile);
   if (!compile.bindings.empty()) compile.unread = unbound_outputs(pipeline, compile.bindings);
   const CompileResult compiled = engine->compile(pipeline, compile);
   const int code = report_diagnostics(compiled.diagnostics, options.common.json);
@@ -106,9 +112,9 @@ void add_explain(CLI::App& app, CommandResult& result) {
   auto options = std::make_shared<ExplainOptions>();
   CLI::App* command =
       app.add_subcommand("explain", "Show the compiled graph: stages, formats, converters, devices, memory");
-  command
-      ->add_option("PIPELINE or INPUT", options->arguments, "Pipeline name or file, and/or inputs as in the plain form")
-      ->required();
+  command->add_option("PIPELINE or INPUT", options->arguments,
+                      "Pipeline name or file, and/or inputs as in the plain form");
+  command->add_option("--pipeline", options->pipeline, "The pipeline, by name or file; all arguments are inputs then");
   command->add_option("-o,--output", options->out, "Write it to a file: .svg .png .pdf .dot .json .txt");
   command->add_option("--to", options->to, "The output that would be made, e.g. answer.wav (plain form)");
   add_common_options(*command, options->common);

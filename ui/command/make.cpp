@@ -1,16 +1,23 @@
 // The plain form: `morph [INPUT...] [-o OUT]`, and `morph run PIPELINE`.
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <span>
 
 #include "console.h"
 #include "execution.h"
 #include "interrupts.h"
+#include "morph/output_file.h"
 #include "morph/request.h"
+#include "morph/scratch_folder.h"
 #include "options.h"
 #include "subcommands.h"
 
@@ -26,16 +33,15 @@ struct MakeOptions {
   bool list = false;
 };
 
-/// "in.<input>.<param>" and "out.<output>.<param>" are for the stages that read and write.
-void move_port_params(CompileOptions& compile) {
-  for (Binding& binding : compile.bindings) {
-    for (const std::string& prefix : {"in." + binding.port + ".", "out." + binding.port + "."}) {
-      for (auto it = compile.params.lower_bound(prefix); it != compile.params.end() && it->first.starts_with(prefix);) {
-        binding.params.set(it->first.substr(prefix.size()), it->second);
-        it = compile.params.erase(it);
-      }
-    }
-  }
+/// Standard output takes a whole file of any kind: it is made in a passing folder and copied when it is whole.
+void copy_to_stdout(const std::filesystem::path& file) {
+  std::ifstream in(file, std::ios::binary);
+  std::vector<char> piece(1 << 16);
+  while (in.read(piece.data(), static_cast<std::streamsize>(piece.size())) || in.gcount() > 0)
+    if (const int error =
+            write_all(STDOUT_FILENO, std::as_bytes(std::span(piece).first(static_cast<std::size_t>(in.gcount()))));
+        error != 0)
+      throw Error(ErrorCode::resource, "standard output", std::string("cannot be written: ") + std::strerror(error));
 }
 
 int make(const MakeOptions& options) {
@@ -49,13 +55,19 @@ int make(const MakeOptions& options) {
           ? choose_pipeline(*engine, inputs, output_modality(*engine, options.out, options.stdout_type))
           : engine->pipelines().find(options.pipeline);
   CompileOptions compile = compile_options(options.common);
-  compile.bindings = bind_ports(*engine, pipeline, inputs, options.out, options.common.json);
-  move_port_params(compile);
+  std::optional<ScratchFolder> scratch;
+  std::string out = options.out;
+  if (options.stdout_type.starts_with('.') && (out.empty() || out == "-"))
+    out = (scratch.emplace().path() / ("made" + options.stdout_type)).string();
+  compile.bindings = bind_ports(*engine, pipeline, inputs, out, options.common.json);
+  assign_params(*engine, pipeline, options.common.params, compile);
   const bool has_clock = std::any_of(pipeline.params.begin(), pipeline.params.end(),
                                      [](const PipelineParam& param) { return param.name == "clock"; });
   if (has_clock && is_live(inputs)) compile.params.try_emplace("clock", std::string("live"));
   watch.reset();  // execute() has its own
-  return execute(*engine, pipeline, std::move(compile), options.common).exit_code;
+  const int code = execute(*engine, pipeline, std::move(compile), options.common).exit_code;
+  if (code == 0 && scratch) copy_to_stdout(out);
+  return code;
 }
 
 std::string port_list(const std::vector<PipelinePort>& ports) {
@@ -87,8 +99,8 @@ int describe_pipeline(const CommonOptions& options, const std::string& name) {
     fmt::print("  input   {:<18}{:<8}{}{}\n", port.name, port.type, port.help, port.optional ? " (optional)" : "");
   for (const PipelinePort& port : pipeline.outputs)
     fmt::print("  output  {:<18}{:<8}{}\n", port.name, port.type, port.help);
-  for (const PipelineParam& param : pipeline.params)
-    fmt::print("  -p      {:<18}{} (default {})\n", param.name, param.help, to_string(param.default_value));
+  for (const ParamSpec& param : pipeline_params(pipeline, engine->registry(), engine->pipelines()))
+    fmt::print("  -p      {:<18}{}{}\n", param.name, param.help, default_note(param));
   return 0;
 }
 
@@ -100,7 +112,9 @@ void add_make(CLI::App& app, CommandResult& result) {
   app.add_option("-o,--output", options->out, "File to make; its suffix says what. - is standard output");
   app.add_option("--pipeline", options->pipeline, "Pipeline to use instead of the default one for these inputs");
   app.add_option("--stdin-type", options->stdin_type, "What - holds: audio, text, image (default: look)");
-  app.add_option("--stdout-type", options->stdout_type, "What to make for -o -: text, audio (default text)");
+  app.add_option(
+      "--stdout-type", options->stdout_type,
+      "What to make for -o -: text, audio as it comes, or a whole file by its suffix, such as .flac (default text)");
   add_common_options(app, options->common);
   app.callback([&app, &result, options] {
     if (!app.get_subcommands().empty() || options->inputs.empty()) return;
@@ -115,6 +129,7 @@ void add_run(CLI::App& app, CommandResult& result) {
   run->add_option("INPUT", options->inputs, "Files, - for standard input, or prompts in quotes");
   run->add_option("-o,--output", options->out, "File to make; - is standard output");
   run->add_option("--stdin-type", options->stdin_type, "What - holds: audio, text, image (default: look)");
+  run->add_option("--stdout-type", options->stdout_type, "A whole file for -o -, by its suffix, such as .flac");
   run->add_flag("--list", options->list, "List the pipelines");
   add_common_options(*run, options->common);
   run->callback([&result, options] {

@@ -125,7 +125,7 @@ int list_stages(const Engine& engine) {
     for (const PortSpec& port : spec.inputs) fmt::print("  in    {:<16}{}\n", port.name, port.help);
     for (const PortSpec& port : spec.outputs) fmt::print("  out   {:<16}{}\n", port.name, port.help);
     for (const ParamSpec& param : spec.params)
-      fmt::print("  param {:<16}{} (default {})\n", param.name, param.help, to_string(param.default_value));
+      fmt::print("  param {:<16}{}{}\n", param.name, param.help, default_note(param));
   }
   return 0;
 }

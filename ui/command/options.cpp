@@ -53,32 +53,11 @@ std::unique_ptr<Engine> make_engine(const CommonOptions& options) {
   return std::make_unique<Engine>(std::move(engine), register_everything);
 }
 
-Value parse_value(const std::string& text) {
-  if (text == "true") return true;
-  if (text == "false") return false;
-  char* end = nullptr;
-  if (!text.empty() && text.find_first_not_of("+-0123456789") == std::string::npos) {
-    const long long number = std::strtoll(text.c_str(), &end, 10);
-    if (*end == '\0') return static_cast<std::int64_t>(number);
-  }
-  if (!text.empty() && text.find_first_not_of("+-.eE0123456789") == std::string::npos) {
-    const double number = std::strtod(text.c_str(), &end);
-    if (*end == '\0') return number;
-  }
-  return text;
-}
-
 CompileOptions compile_options(const CommonOptions& options) {
   CompileOptions compile;
   compile.device = options.device;
   compile.n_threads = options.threads;
   if (!options.memory.empty()) compile.memory_budget = parse_bytes(options.memory, "--memory");
-  for (const std::string& param : options.params) {
-    const std::size_t equals = param.find('=');
-    if (equals == std::string::npos || equals == 0)
-      throw Error(ErrorCode::config, "-p " + param, "expected name=value");
-    compile.params[param.substr(0, equals)] = parse_value(param.substr(equals + 1));
-  }
   return compile;
 }
 

@@ -38,9 +38,7 @@ std::string version();
 
 std::unique_ptr<Engine> make_engine(const CommonOptions& options);
 
-/// Budget, device, threads and -p values. Values are parsed as JSON scalars where they are, else as text.
+/// Budget, device and threads. The -p values need the pipeline that they are for (assign_params in morph/request.h).
 CompileOptions compile_options(const CommonOptions& options);
-/// "3" -> 3, "true" -> true, "0.5" -> 0.5, anything else -> text.
-Value parse_value(const std::string& text);
 
 }  // namespace morph::command

@@ -31,7 +31,7 @@ struct PullOptions {
 };
 
 /// The starter pack's own fetcher (a Python program of the standard library) does the work.
-int pull_starter(const std::string& set) {
+int pull_starter(const std::string& set, const std::string& to) {
   const std::string program = (share_folder() / "assets" / "starter" / "fetch.py").string();
   if (!std::filesystem::exists(program))
     throw Error(ErrorCode::config, program,
@@ -42,6 +42,7 @@ int pull_starter(const std::string& set) {
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, nullptr);
+    if (!to.empty()) setenv("MORPH_MODELS", to.c_str(), 1);  // where the fetcher puts each model's folder
     execlp("python3", "python3", program.c_str(), set.empty() ? "--ensure" : "--only",
            set.empty() ? nullptr : set.c_str(), static_cast<char*>(nullptr));
     _exit(127);
@@ -124,10 +125,10 @@ int pull_hub(const PullOptions& options) {
 }
 
 int pull(const PullOptions& options) {
-  if (options.what == "starter") return pull_starter("");
+  if (options.what == "starter") return pull_starter("", options.to);
   if (options.what.starts_with("hf:")) return pull_hub(options);
   if (options.what.find(':') == std::string::npos && options.what.find('/') == std::string::npos)
-    return pull_starter(options.what);
+    return pull_starter(options.what, options.to);
   throw Error(ErrorCode::config, options.what,
               "expected starter, a name of the starter pack, or hf:ORG/NAME[@REVISION]");
 }

@@ -38,6 +38,8 @@ class Engine {
 
   /// All diagnostics of a pipeline; reads no weights. Never throws for what the document can be blamed for.
   CompileResult compile(const Pipeline& pipeline, const CompileOptions& options) const;
+  /// A plan that was copied from one of compile() and changed, as compile() would have returned it.
+  std::shared_ptr<const Plan> adopt(Plan plan) const;
   /// Loads every stage of the plan (weights, delegates), in parallel where it pays. `progress` may be null.
   /// Throws the first Error, or what `progress` threw. Run creation does this too when it was not called.
   /// A plan keeps the weights it was first loaded with, and they go with its last owner, or when something else needs

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -34,6 +35,19 @@ std::string make_provenance(const Engine& engine, const Plan& plan, std::uint64_
 std::string text_as_json(const std::string& text);
 /// Bytes of lower-case hexadecimal digits; nothing for other text.
 std::optional<std::string> from_hexadecimal(const std::string& digits);
+
+/// A plan whose sinks carry the record of how they were made, and that record.
+struct RecordedPlan {
+  std::shared_ptr<const Plan> plan;
+  std::string record;
+};
+/// `plan` with make_provenance()'s record in every sink that can carry one. Nothing is compiled again.
+RecordedPlan record_plan(const Engine& engine, const std::shared_ptr<const Plan>& plan, std::uint64_t seed,
+                         Provenance extent = Provenance::full);
+
+/// Puts the record beside an output whose container could not take it (plain text, raw samples), and takes away one of
+/// an older output of that name. Throws Error{config} or Error{resource} when that cannot be done.
+void keep_provenance(const std::string& path, const std::string& record);
 
 /// "morph-provenance:1:<bytes>:<JSON>", ASCII only.
 std::string embed_provenance(const std::string& record);
