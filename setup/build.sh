@@ -1,10 +1,10 @@
 # Configures and builds a preset into build/<preset>, with the substrate and OpenVINO that setup made.
 # Sourced by `morph` and `check`; needs progress.sh, cache.sh and install.sh. Defines functions only.
 
-# prepare ROOT: packages, tensor substrate and OpenVINO; sets MORPH_PREFIX_FOUND and MORPH_OPENVINO_FOUND.
+# prepare ROOT [LISTS...]: packages (those of further lists too), tensor substrate and OpenVINO; sets MORPH_PREFIX_FOUND and MORPH_OPENVINO_FOUND.
 # Where everything is there already this takes a few hundredths of a second.
 prepare() {
-  ensure_packages "$1/setup"
+  ensure_packages "$1/setup/apt_packages.txt" "${@:2}"
   MORPH_PREFIX_FOUND=$("$1/setup/substrate.sh") || die 'the tensor substrate is not set up'
   MORPH_OPENVINO_FOUND=$("$1/setup/openvino.sh") || die 'OpenVINO is not set up'
 }

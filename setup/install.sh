@@ -10,11 +10,11 @@ missing_packages() {
     <(dpkg-query -W -f='${db:Status-Status} ${Package}\n' 2>/dev/null | sed -n 's/^installed //p' | sort -u)
 }
 
-# ensure_packages FOLDER: FOLDER is setup/. Fast when nothing is missing; where there is no apt, tools are trusted to be there.
+# ensure_packages LISTS...: fast when nothing is missing; where there is no apt, tools are trusted to be there.
 ensure_packages() {
-  local list=$1/apt_packages.txt missing prefix=() log
+  local missing prefix=() log
   command -v dpkg-query >/dev/null || return 0
-  missing=$(missing_packages "$list" | tr '\n' ' ')
+  missing=$(for list in "$@"; do missing_packages "$list"; done | sort -u | tr '\n' ' ')
   [[ -n ${missing// /} ]] || return 0
   if [[ $(id -u) == 0 ]]; then
     prefix=()
