@@ -4,9 +4,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <signal.h>
-#include <spawn.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -22,8 +19,6 @@
 #include "morph/model.h"
 #include "morph/place.h"
 
-extern char** environ;
-
 namespace morph::bench {
 namespace {
 
@@ -34,29 +29,6 @@ std::string whole_file(const std::filesystem::path& path) {
   return text.str();
 }
 
-/// Attributes and file actions of posix_spawn, freed on the way out.
-struct SpawnSetup {
-  posix_spawnattr_t attributes;
-  posix_spawn_file_actions_t actions;
-  SpawnSetup() {
-    posix_spawnattr_init(&attributes);
-    posix_spawn_file_actions_init(&actions);
-    sigset_t none, pipe;
-    sigemptyset(&none);
-    sigemptyset(&pipe);
-    sigaddset(&pipe, SIGPIPE);
-    posix_spawnattr_setsigmask(&attributes, &none);
-    posix_spawnattr_setsigdefault(&attributes, &pipe);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-  }
-  ~SpawnSetup() {
-    posix_spawn_file_actions_destroy(&actions);
-    posix_spawnattr_destroy(&attributes);
-  }
-  SpawnSetup(const SpawnSetup&) = delete;
-  SpawnSetup& operator=(const SpawnSetup&) = delete;
-};
-
 }  // namespace
 
 Child::Child(const std::vector<std::string>& arguments) : name_(arguments.front()) {
@@ -66,30 +38,22 @@ Child::Child(const std::vector<std::string>& arguments) : name_(arguments.front(
   if (log < 0 || pipe2(in.data(), O_CLOEXEC) != 0 || pipe2(out.data(), O_CLOEXEC) != 0)
     throw Error(ErrorCode::resource, "bench/" + name_, std::string("cannot make pipes: ") + std::strerror(errno));
   stderr_file_ = file;
-  std::vector<char*> argv;
-  for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
-  argv.push_back(nullptr);
-  SpawnSetup setup;
-  posix_spawn_file_actions_adddup2(&setup.actions, in[0], STDIN_FILENO);
-  posix_spawn_file_actions_adddup2(&setup.actions, out[1], STDOUT_FILENO);
-  posix_spawn_file_actions_adddup2(&setup.actions, log, STDERR_FILENO);
-  const int failed = posix_spawnp(&pid_, argv[0], &setup.actions, &setup.attributes, argv.data(), environ);
-  close(log);
-  close(in[0]);
-  close(out[1]);
   in_ = in[1];
   out_ = out[0];
-  if (failed == 0) return;
-  close(in_);
-  close(out_);
-  std::filesystem::remove(stderr_file_);
-  throw Error(ErrorCode::config, "bench/" + name_, std::string("cannot be started: ") + std::strerror(failed));
+  try {
+    process_.emplace(arguments, ChildProcess::Streams{in[0], out[1], log});
+  } catch (const Error&) {
+    for (const int each : {log, in[0], out[1], in_, out_}) close(each);
+    std::filesystem::remove(stderr_file_);
+    throw;
+  }
+  for (const int each : {log, in[0], out[1]}) close(each);
 }
 
 Child::~Child() {
   close_input();
-  if (!reaped_) kill(pid_, SIGKILL);
-  wait();
+  process_->kill();
+  process_->wait();
   close(out_);
   std::error_code ignored;
   std::filesystem::remove(stderr_file_, ignored);
@@ -140,18 +104,10 @@ std::string Child::read_all() {
   return std::exchange(pending_, {});
 }
 
-int Child::wait() {
-  if (!reaped_) {
-    int status = 0;
-    while (waitpid(pid_, &status, 0) < 0 && errno == EINTR) continue;
-    status_ = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-    reaped_ = true;
-  }
-  return status_;
-}
+int Child::wait() { return process_->wait(); }
 
 std::uint64_t Child::peak_resident() {
-  std::ifstream in(fmt::format("/proc/{}/status", pid_));
+  std::ifstream in(fmt::format("/proc/{}/status", process_->id()));
   for (std::string line; std::getline(in, line);)
     if (line.starts_with("VmHWM:")) peak_ = std::max<std::uint64_t>(peak_, std::stoull(line.substr(6)) * 1024);
   return peak_;

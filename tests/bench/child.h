@@ -1,14 +1,15 @@
 // A child process with pipes, for measuring programs from outside: the `morph` program and the peers.
 #pragma once
 
-#include <sys/types.h>
-
 #include <cstdint>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
+
+#include "morph/child_process.h"
 
 namespace morph::bench {
 
@@ -41,10 +42,8 @@ class Child {
  private:
   std::string name_;
   std::string stderr_file_;
-  pid_t pid_ = -1;
+  std::optional<ChildProcess> process_;
   int in_ = -1, out_ = -1;
-  int status_ = -1;
-  bool reaped_ = false;
   std::uint64_t peak_ = 0;
   std::string pending_;
 };

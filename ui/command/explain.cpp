@@ -1,6 +1,5 @@
 // `morph explain`: the compiled graph as text, JSON, DOT or a picture, without running anything.
 #include <fmt/format.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -10,6 +9,7 @@
 
 #include "console.h"
 #include "morph/message.h"
+#include "morph/child_process.h"
 #include "morph/output_file.h"
 #include "morph/request.h"
 #include "options.h"
@@ -39,21 +39,15 @@ void draw(const std::string& graph, const std::string& kind, const std::string& 
   if (!source || std::fputs(graph.c_str(), source.get()) < 0 || std::fflush(source.get()) != 0)
     throw Error(ErrorCode::resource, file, "the graph cannot be kept for `dot` in a temporary file; is the disk full?");
   std::rewind(source.get());
-  const std::string type = "-T" + kind;
-  const pid_t child = fork();
-  if (child < 0) throw Error(ErrorCode::resource, "dot", "cannot start a process");
-  if (child == 0) {
-    if (dup2(fileno(source.get()), STDIN_FILENO) >= 0 && dup2(out.descriptor(), STDOUT_FILENO) >= 0)
-      execlp("dot", "dot", type.c_str(), static_cast<char*>(nullptr));
-    _exit(127);
-  }
-  int status = 0;
-  waitpid(child, &status, 0);
-  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+  int code = 127;
+  try {
+    code = ChildProcess({"dot", "-T" + kind}, {fileno(source.get()), out.descriptor(), -1}).wait();
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::config) throw;
     throw Error(ErrorCode::config, file,
-                WIFEXITED(status) && WEXITSTATUS(status) == 127
-                    ? "drawing needs Graphviz' `dot`, which is not installed: apt-get install graphviz"
-                    : "`dot` could not draw the graph");
+                "drawing needs Graphviz' `dot`, which is not installed: apt-get install graphviz");
+  }
+  if (code != 0) throw Error(ErrorCode::config, file, "`dot` could not draw the graph");
   out.finish();
 }
 

@@ -1,7 +1,5 @@
 // `morph pull`: the starter pack, or a published checkpoint from a hub.
 #include <fmt/format.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdlib>
@@ -11,6 +9,7 @@
 #include "console.h"
 #include "hub_folder.h"
 #include "interrupts.h"
+#include "morph/child_process.h"
 #include "morph/hub.h"
 #include "morph/message.h"
 #include "morph/place.h"
@@ -36,23 +35,18 @@ int pull_starter(const std::string& set, const std::string& to) {
   if (!std::filesystem::exists(program))
     throw Error(ErrorCode::config, program,
                 "the starter pack's fetcher is missing; set MORPH_SHARE to the project's folder");
-  const pid_t child = fork();
-  if (child < 0) throw Error(ErrorCode::resource, "python3", "cannot start a process");
-  if (child == 0) {
-    sigset_t none;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, nullptr);
-    if (!to.empty()) setenv("MORPH_MODELS", to.c_str(), 1);  // where the fetcher puts each model's folder
-    execlp("python3", "python3", program.c_str(), set.empty() ? "--ensure" : "--only",
-           set.empty() ? nullptr : set.c_str(), static_cast<char*>(nullptr));
-    _exit(127);
-  }
-  int status = 0;
-  waitpid(child, &status, 0);
-  if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
+  std::vector<std::string> command = {"python3", program, set.empty() ? "--ensure" : "--only"};
+  if (!set.empty()) command.push_back(set);
+  // Where the fetcher puts each model's folder.
+  const std::vector<std::string> where = to.empty() ? std::vector<std::string>{} : std::vector{"MORPH_MODELS=" + to};
+  int code = 0;
+  try {
+    code = ChildProcess(command, {}, where).wait();
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::config) throw;
     throw Error(ErrorCode::config, "python3", "is not installed: apt-get install python3 python3-venv");
+  }
   // The fetcher has said what was wrong; map its codes (3 network, 4 integrity, 5 disk) to ours.
-  const int code = WIFEXITED(status) ? WEXITSTATUS(status) : 130;
   if (code == 3 || code == 5) return exit_code(ErrorCode::resource);
   if (code == 4) return exit_code(ErrorCode::weights);
   return code;

@@ -1,13 +1,10 @@
-// Runs espeak-ng as a child process: posix_spawn, a socket pair for its input (a dead child is an error code there, not
+// Runs espeak-ng as a child process: a socket pair for its input (a dead child is an error code there, not
 // a SIGPIPE), pipes for its output and complaints.
 #include "synthesise/espeak.h"
 
 #include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
-#include <spawn.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -15,10 +12,10 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <optional>
 
+#include "morph/child_process.h"
 #include "morph/error.h"
-
-extern char** environ;  // NOLINT: POSIX names it
 
 namespace morph::audio {
 namespace {
@@ -45,43 +42,6 @@ class FileHandle {
 
  private:
   int handle_;
-};
-
-/// A started program; killed and reaped if it was not waited for.
-class Child {
- public:
-  explicit Child(pid_t id) : id_(id) {}
-  ~Child() {
-    if (id_ > 0) {
-      ::kill(id_, SIGKILL);
-      wait();
-    }
-  }
-  Child(const Child&) = delete;
-  Child& operator=(const Child&) = delete;
-  int wait() {
-    int status = 0;
-    while (::waitpid(id_, &status, 0) < 0 && errno == EINTR) {
-    }
-    id_ = -1;
-    return status;
-  }
-
- private:
-  pid_t id_;
-};
-
-class SpawnActions {
- public:
-  SpawnActions() { posix_spawn_file_actions_init(&actions_); }
-  ~SpawnActions() { posix_spawn_file_actions_destroy(&actions_); }
-  SpawnActions(const SpawnActions&) = delete;
-  SpawnActions& operator=(const SpawnActions&) = delete;
-  void redirect(int from, int to) { posix_spawn_file_actions_adddup2(&actions_, from, to); }
-  const posix_spawn_file_actions_t* get() const { return &actions_; }
-
- private:
-  posix_spawn_file_actions_t actions_{};
 };
 
 Error failure(ErrorCode code, const std::string& message) { return Error(code, std::string(kWhere), message); }
@@ -195,28 +155,22 @@ std::vector<std::string> EspeakProgram::clauses(std::string_view text, std::stri
   input += '\n';
 
   Pipes pipes;
-  SpawnActions actions;
-  actions.redirect(pipes.child_in.get(), STDIN_FILENO);
-  actions.redirect(pipes.child_out.get(), STDOUT_FILENO);
-  actions.redirect(pipes.child_errors.get(), STDERR_FILENO);
-  std::vector<std::string> words{program_, "-q", "--ipa", "-b", "1", "-v", std::string(voice), "--stdin"};
-  std::vector<char*> arguments;
-  for (std::string& word : words) arguments.push_back(word.data());
-  arguments.push_back(nullptr);
-  pid_t id = -1;
-  const int failed = ::posix_spawnp(&id, program_.c_str(), actions.get(), nullptr, arguments.data(), environ);
-  if (failed == ENOENT || failed == EACCES)
-    throw failure(ErrorCode::config, "espeak-ng is not installed: apt-get install espeak-ng");
-  if (failed != 0) throw failure(ErrorCode::resource, std::string("cannot start espeak-ng: ") + std::strerror(failed));
-  Child child(id);
+  std::optional<ChildProcess> child;
+  try {
+    child.emplace(std::vector<std::string>{program_, "-q", "--ipa", "-b", "1", "-v", std::string(voice), "--stdin"},
+                  ChildProcess::Streams{pipes.child_in.get(), pipes.child_out.get(), pipes.child_errors.get()});
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::config)
+      throw failure(ErrorCode::config, "espeak-ng is not installed: apt-get install espeak-ng");
+    throw failure(error.code(), error.what());
+  }
   pipes.child_in.reset();
   pipes.child_out.reset();
   pipes.child_errors.reset();
 
   std::string out, complaints;
   exchange(pipes, input, out, complaints);
-  const int status = child.wait();
-  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+  if (child->wait() != 0) {
     while (!complaints.empty() && complaints.back() == '\n') complaints.pop_back();
     throw failure(ErrorCode::config, "espeak-ng could not make phonemes with voice \"" + std::string(voice) +
                                          "\": " + (complaints.empty() ? "no reason given" : complaints));
