@@ -36,7 +36,8 @@ install(TARGETS morph_library EXPORT morph LIBRARY DESTINATION ${CMAKE_INSTALL_L
 install(TARGETS morph RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 get_property(modules GLOBAL PROPERTY MORPH_MODULES)
 if(modules)
-  install(TARGETS ${modules} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/morph)
+  install(TARGETS ${modules} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/morph
+    RUNTIME DESTINATION ${CMAKE_INSTALL_LIBDIR}/morph)
   add_dependencies(morph_library ${modules})
 endif()
 set(folders engine)

@@ -13,8 +13,8 @@
 #include <set>
 #include <span>
 
-#include "host/live_input.h"
 #include "base/byte_file.h"
+#include "host/live_input.h"
 #include "morph/request.h"
 
 namespace morph {

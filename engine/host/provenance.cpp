@@ -11,8 +11,8 @@
 #include <nlohmann/json.hpp>
 #include <span>
 
-#include "morph/json_limits.h"
 #include "base/byte_file.h"
+#include "morph/json_limits.h"
 #include "morph/log.h"
 #include "morph/output_file.h"
 #include "morph/regular_file.h"

@@ -8,8 +8,8 @@
 #include <span>
 
 #include "console.h"
-#include "morph/message.h"
 #include "morph/child_process.h"
+#include "morph/message.h"
 #include "morph/output_file.h"
 #include "morph/request.h"
 #include "options.h"
