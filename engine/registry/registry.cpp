@@ -45,10 +45,7 @@ void Registry::add_stage(StageSpec spec) {
   add_once(stages_, "stage", std::move(name), std::move(spec));
 }
 
-void Registry::add_family(FamilySpec family) {
-  std::string name = family.name;
-  add_once(families_, "family", std::move(name), std::move(family));
-}
+void Registry::add_family(FamilySpec family) { families_->add(std::move(family)); }
 
 void Registry::add_payload(std::string type_name, PayloadDecoder decoder) {
   add_once(payloads_, "payload", std::move(type_name), std::move(decoder));
@@ -72,8 +69,8 @@ const StageSpec* Registry::find_stage(std::string_view name) const {
 }
 
 const FamilySpec* Registry::find_family(std::string_view name) const {
-  const auto found = families_.find(name);
-  return found == families_.end() ? nullptr : &found->second;
+  const auto found = families_->all().find(name);
+  return found == families_->all().end() ? nullptr : &found->second;
 }
 
 const PayloadDecoder* Registry::find_payload(std::string_view type_name) const {

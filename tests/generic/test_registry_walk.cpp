@@ -80,6 +80,8 @@ TEST_CASE("every registered family can recognise and verify", "[unit]") {
   for (const auto& [name, family] : registry.families()) {
     INFO("family " << name);
     CHECK_FALSE(family.help.empty());
+    CHECK(modality_name(family.job));
+    CHECK(((family.create && family.describe && family.estimate) || name == "whisper"));
     REQUIRE(family.recognise);
     CHECK(family.verify);
     CHECK_FALSE(family.recognise("/no/such/folder"));

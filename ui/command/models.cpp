@@ -135,7 +135,8 @@ int models(const ModelsOptions& options) {
   if (options.devices) return list_devices(*engine, options.common.json);
   if (options.stages) return list_stages(*engine);
   if (options.families) {
-    for (const auto& [name, family] : engine->registry().families()) fmt::print("{:<20}{}\n", name, family.help);
+    for (const auto& [name, family] : engine->registry().families())
+      fmt::print("{:<20}{:<12}{}\n", name, family.job, family.help);
     return 0;
   }
   return list_checkpoints(*engine, options.common.json);

@@ -45,11 +45,14 @@ int verify(const VerifyOptions& options) {
                             {"status", row.status},
                             {"nmse", number(row.nmse)},
                             {"max_abs", number(row.max_abs)}};
+    if (!row.configuration.empty()) entry["configuration"] = row.configuration;
+    if (row.tolerance > 0) entry["tolerance"] = row.tolerance;
     if (!row.note.empty()) entry["note"] = row.note;
     list.push_back(std::move(entry));
     if (!options.common.json)
-      fmt::print("{:<6}{:<28}{:<12}nmse {:<12.3g}max {:<12.3g}{}\n", row.status, shown_text(row.name),
-                 shown_text(row.component), row.nmse, row.max_abs, row.note);
+      fmt::print("{:<6}{:<28}{:<12}nmse {:<10.3g}of {:<8.2g}max {:<10.3g}{}{}{}\n", row.status, shown_text(row.name),
+                 shown_text(row.component), row.nmse, row.tolerance, row.max_abs, row.configuration,
+                 row.configuration.empty() || row.note.empty() ? "" : "; ", row.note);
   }
   if (options.common.json)
     fmt::print("{}\n", nlohmann::json{{"family", family->name}, {"rows", list}}.dump(

@@ -193,21 +193,13 @@ std::shared_ptr<const Voice> load(const VoiceInfo& info, const VoiceLoad& load) 
       info, openvino::OnnxModel::load(load.models, info.model_file, onnx_options(load.device, load.n_threads)));
 }
 
-constexpr VoiceFamily kFamily{"kokoro", "an .onnx graph, vocab.json and voices/NAME.npy", recognise, describe, estimate,
-                              load};
+constexpr VoiceFamily kFamily{
+    "kokoro-onnx", "an .onnx graph, vocab.json and voices/NAME.npy", recognise, describe, estimate, load};
 
 }  // namespace
 
 void register_kokoro(Registry& registry) {
-  FamilySpec family;
-  family.name = "kokoro-onnx";
-  family.help = "Kokoro voices as an ONNX graph, vocab.json and voices/.";
-  family.recognise = recognise;
-  family.verify = [](const std::filesystem::path& folder, const std::string& device) {
-    return verify_voice(kFamily, folder, device);
-  };
-  registry.add_family(std::move(family));
-  registry.part<VoiceFamilies>()->all.push_back(kFamily);
+  registry.add_family(voice_family(kFamily, "Kokoro voices as an ONNX graph, vocab.json and voices/."));
 }
 
 }  // namespace morph::audio

@@ -282,15 +282,7 @@ constexpr VoiceFamily kFamily{"vits_piper", "NAME.onnx with NAME.onnx.json", rec
 }  // namespace
 
 void register_vits_piper(Registry& registry) {
-  FamilySpec family;
-  family.name = "vits_piper";
-  family.help = "VITS voices as Piper publishes them (ONNX and its JSON).";
-  family.recognise = recognise;
-  family.verify = [](const std::filesystem::path& folder, const std::string& device) {
-    return verify_voice(kFamily, folder, device);
-  };
-  registry.add_family(std::move(family));
-  registry.part<VoiceFamilies>()->all.push_back(kFamily);
+  registry.add_family(voice_family(kFamily, "VITS voices as Piper publishes them (ONNX and its JSON)."));
 }
 
 }  // namespace morph::audio

@@ -459,6 +459,7 @@ class Verifier {
 void register_whisper(Registry& registry) {
   FamilySpec family;
   family.name = "whisper";
+  family.job = "recogniser";
   family.help = "Speech recognition and translation to English (OpenAI Whisper and its distilled forms)";
   family.recognise = recognise;
   family.verify = [](const fs::path& folder, const std::string& device) { return Verifier(folder, device).run(); };

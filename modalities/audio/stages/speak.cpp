@@ -1,4 +1,4 @@
-// Stage audio/speak: text in, speech out. The declaration; the work is in speaking/speak_stage.cpp.
+// Stage audio/speak: text in, speech out. The declaration; the work is in synthesise/speak_stage.cpp.
 #include "morph/error.h"
 #include "morph/registry.h"
 #include "synthesise/speak_stage.h"
@@ -12,7 +12,7 @@ std::vector<ParamSpec> speak_params() {
   params.push_back({.name = "voice",
                     .type = ParamType::path,
                     .default_value = std::string("piper-en-us-joe"),
-                    .help = "voice by name or folder (Piper's ONNX form, or Kokoro's)"});
+                    .help = "voice by name or folder (Piper's or Kokoro's ONNX form, or VITS from Hugging Face)"});
   params.push_back({.name = "speed",
                     .type = ParamType::number,
                     .default_value = 1.0,
@@ -53,11 +53,6 @@ std::vector<ParamSpec> speak_params() {
   return params;
 }
 
-VoiceInfo describe_voice(const VoiceFamilies& families, const ResolveContext& context) {
-  const std::filesystem::path folder = context.find_model(context.params.get_string("voice"));
-  return families.find(folder).describe(folder);
-}
-
 }  // namespace
 
 void register_speak(Registry& registry) {
@@ -69,25 +64,30 @@ void register_speak(Registry& registry) {
   spec.params = speak_params();
   spec.load = StageLoad::heavy;
   spec.devices = {"cpu", "gpu"};
-  const std::shared_ptr<const VoiceFamilies> families = registry.part<VoiceFamilies>();
+  const std::shared_ptr<const Families> families = registry.part<Families>();
   spec.resolve = [families](const ResolveContext& context) {
-    const VoiceInfo info = describe_voice(*families, context);
+    const auto info = families->describe<VoiceInfo>(kVoiceJob, context.find_model(context.params.get_string("voice")));
     FormatPattern pattern{
         "audio/pcm",
-        {{"rate", Constraint::is(std::int64_t{info.rate_hz})}, {"channels", Constraint::is(std::int64_t{1})}}};
+        {{"rate", Constraint::is(std::int64_t{info->rate_hz})}, {"channels", Constraint::is(std::int64_t{1})}}};
     return std::vector<std::vector<FormatPattern>>{{pattern}};
   };
   spec.estimate = [families](const ResolveContext& context) {
-    const VoiceInfo info = describe_voice(*families, context);
-    return families->find(info.folder).estimate(info, context.source_bytes);
+    const std::filesystem::path folder = context.find_model(context.params.get_string("voice"));
+    FamilyUse use;
+    use.device = context.device;
+    use.n_threads = context.n_threads;
+    use.source_bytes = context.source_bytes;
+    return families->find(kVoiceJob, folder).estimate(folder, use);
   };
   spec.create = [families](const CreateContext& context) -> std::shared_ptr<const Stage> {
     const std::filesystem::path folder = context.find_model(context.params.get_string("voice"));
-    const VoiceFamily& family = families->find(folder);
+    FamilyUse use;
+    use.device = context.device;
+    use.n_threads = context.n_threads;
     context.progress(0.0, "voice");
-    const VoiceInfo info = family.describe(folder);
-    std::shared_ptr<const Voice> voice =
-        family.load(info, VoiceLoad{context.models, context.device, context.n_threads});
+    std::shared_ptr<const Voice> voice = families->create<Voice>(
+        kVoiceJob, folder, use, context.models, [&](double done) { context.progress(0.8 * done, "voice"); });
     context.progress(0.8, "voice (warming up)");
     std::shared_ptr<const Stage> stage = make_speak_stage(std::move(voice));
     context.progress(1.0, "voice");

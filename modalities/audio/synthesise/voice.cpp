@@ -1,4 +1,4 @@
-// Finds the family of a voice folder, and verifies one.
+// A voice family's entry in the registry, and what is verified of a voice.
 #include "synthesise/voice.h"
 
 #include <algorithm>
@@ -11,14 +11,27 @@
 
 namespace morph::audio {
 
-const VoiceFamily& VoiceFamilies::find(const std::filesystem::path& folder) const {
-  std::string known;
-  for (const VoiceFamily& family : all) {
-    if (family.recognise(folder)) return family;
-    known += (known.empty() ? "" : "; ") + std::string(family.name) + ": " + std::string(family.files);
-  }
-  throw Error(ErrorCode::weights, folder.string(),
-              "expected a voice, found the files of none (" + (known.empty() ? "this build knows none" : known) + ")");
+FamilySpec voice_family(const VoiceFamily& family, std::string help) {
+  FamilySpec spec;
+  spec.name = family.name;
+  spec.job = kVoiceJob;
+  spec.help = std::move(help);
+  spec.files = family.files;
+  spec.recognise = family.recognise;
+  spec.describe = [family](const std::filesystem::path& folder) {
+    return std::make_shared<const VoiceInfo>(family.describe(folder));
+  };
+  spec.estimate = [family](const std::filesystem::path& folder, const FamilyUse& use) {
+    return family.estimate(family.describe(folder), use.source_bytes);
+  };
+  spec.create = [family](const std::filesystem::path& folder, const FamilyUse& use, ModelStore& models,
+                         const std::function<void(double)>&) -> std::shared_ptr<const Model> {
+    return family.load(family.describe(folder), VoiceLoad{models, use.device, use.n_threads});
+  };
+  spec.verify = [family](const std::filesystem::path& folder, const std::string& device) {
+    return family.verify != nullptr ? family.verify(folder, device) : verify_voice(family, folder, device);
+  };
+  return spec;
 }
 
 std::vector<VerifyRow> verify_voice(const VoiceFamily& family, const std::filesystem::path& folder,
@@ -35,7 +48,7 @@ std::vector<VerifyRow> verify_voice(const VoiceFamily& family, const std::filesy
 
   std::vector<VerifyRow> rows;
   const auto row = [&](const char* name, bool good, double worst, std::string note) {
-    rows.push_back({name, "voice", good ? "pass" : "fail", 0, worst, std::move(note)});
+    rows.push_back({name, "voice", good ? "pass" : "fail", 0, worst, std::move(note), device + ", as published", 0});
   };
   row("tokens", tokens.n_spoken >= 10 && tokens.n_skipped == 0, static_cast<double>(tokens.n_skipped),
       std::to_string(tokens.n_spoken) + " phonemes spoken, " + std::to_string(tokens.n_skipped) + " unknown");

@@ -1,5 +1,5 @@
-// Voice: what the stage audio/speak needs of any speech synthesiser that takes phonemes. A family is one file in
-// modalities/audio/models/, which adds itself to the registry's VoiceFamilies.
+// Voice: the job of any speech synthesiser that takes phonemes or letters, and what the stage audio/speak needs of it.
+// A family is one file in modalities/audio/families/, which registers a VoiceFamily.
 #pragma once
 
 #include <cstdint>
@@ -18,8 +18,10 @@
 
 namespace morph::audio {
 
+inline constexpr std::string_view kVoiceJob = "voice";
+
 /// What is known of a voice from its small files.
-struct VoiceInfo {
+struct VoiceInfo : ModelInfo {
   std::string family;                ///< "vits_piper"
   std::filesystem::path folder;      ///< as found
   std::filesystem::path model_file;  ///< the ONNX graph
@@ -73,15 +75,12 @@ struct VoiceFamily {
   /// `text_bytes`: of the whole text when it is known, else 0.
   Estimate (*estimate)(const VoiceInfo& info, std::uint64_t text_bytes);
   std::shared_ptr<const Voice> (*load)(const VoiceInfo& info, const VoiceLoad& load);
+  /// Rows of `morph verify`; null: verify_voice().
+  std::vector<VerifyRow> (*verify)(const std::filesystem::path& folder, const std::string& device) = nullptr;
 };
 
-/// The families of a registry: Registry::part<VoiceFamilies>().
-struct VoiceFamilies {
-  std::vector<VoiceFamily> all;
-
-  /// Family of the voice in a folder (or of an .onnx file); throws Error{weights} that lists what is understood.
-  const VoiceFamily& find(const std::filesystem::path& folder) const;
-};
+/// Its entry in the registry.
+FamilySpec voice_family(const VoiceFamily& family, std::string help);
 
 /// What `morph verify` says of a voice: it speaks a fixed text twice. Rows: every phoneme has a token; the samples are
 /// numbers, loud enough and short of clipping; they last as long as that many phonemes do; a seed repeats them bit for

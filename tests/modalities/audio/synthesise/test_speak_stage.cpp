@@ -288,6 +288,6 @@ TEST_CASE("audio/speak refuses an unknown speaker and a folder that is no voice"
     return ErrorCode::internal;
   };
   CHECK(code([&] { fixture.harness(Params({{"speaker", std::string("nobody")}})); }) == ErrorCode::config);
-  CHECK(code([&] { audio::VoiceFamilies().find(std::filesystem::temp_directory_path() / "no-such-voice"); }) ==
+  CHECK(code([&] { Families().find(audio::kVoiceJob, std::filesystem::temp_directory_path() / "no-such-voice"); }) ==
         ErrorCode::weights);
 }

@@ -79,11 +79,11 @@ TEST_CASE("Piper's token ids are those of piper-tts", "[weights]") {
   ModelStore models;
   Registry registry;
   audio::register_vits_piper(registry);
-  const audio::VoiceFamily& family = registry.part<audio::VoiceFamilies>()->find(*folder);
-  CHECK(family.name == "vits_piper");
-  const audio::VoiceInfo info = family.describe(*folder);
+  const Families& families = *registry.part<Families>();
+  CHECK(families.find(audio::kVoiceJob, *folder).name == "vits_piper");
+  const audio::VoiceInfo info = *families.describe<audio::VoiceInfo>(audio::kVoiceJob, *folder);
   CHECK(info.rate_hz == 22050);
-  const auto voice = family.load(info, audio::VoiceLoad{models});
+  const auto voice = families.create<audio::Voice>(audio::kVoiceJob, *folder, {}, models);
   const audio::EspeakProgram espeak;
   for (const auto& block : morph::testing::read_cases("phonemes/piper_en_us.case")) {
     INFO(block[0].second);
@@ -130,8 +130,7 @@ TEST_CASE("published voices last and sound as under onnxruntime", "[weights]") {
     if (!folder) continue;
     INFO(reference.model);
     ModelStore models;
-    const audio::VoiceFamily& family = registry.part<audio::VoiceFamilies>()->find(*folder);
-    const auto voice = family.load(family.describe(*folder), audio::VoiceLoad{models});
+    const auto voice = registry.part<Families>()->create<audio::Voice>(audio::kVoiceJob, *folder, {}, models);
     audio::SpeakOptions options;
     options.noise = options.noise_timing = 0;
     const auto samples = voice->speak(voice->tokens("həlˈoʊ ðˈɛɹ, maɪ fɹˈɛnd."), options);
@@ -185,7 +184,8 @@ TEST_CASE("published voices verify, a damaged one does not", "[weights]") {
       [](const audio::VoiceInfo&, std::uint64_t) { return Estimate{}; },
       [](const audio::VoiceInfo&, const audio::VoiceLoad&) -> std::shared_ptr<const audio::Voice> {
         return std::make_shared<Hum>();
-      }};
+      },
+      nullptr};
   const auto rows = audio::verify_voice(family, ".", "cpu");
   REQUIRE(rows.size() == 4);
   for (const VerifyRow& row : rows) {
