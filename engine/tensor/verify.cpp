@@ -34,6 +34,7 @@ VerifyRow GoldenSet::compare(const StoredTensor& expected, const Known& known) c
   row.name = expected.name;
   row.component = known.component;
   row.note = known.why;
+  row.tolerance = known.tolerance;
   if (known.integers) {
     const std::vector<std::int64_t> wanted = to_i64(expected), found = known.integers();
     std::size_t wrong = wanted.size() > found.size() ? wanted.size() - found.size() : found.size() - wanted.size();
@@ -56,7 +57,7 @@ VerifyRow GoldenSet::compare(const StoredTensor& expected, const Known& known) c
   return row;
 }
 
-std::vector<VerifyRow> GoldenSet::run() const {
+std::vector<VerifyRow> GoldenSet::run(const std::string& configuration) const {
   std::vector<VerifyRow> rows;
   for (const auto& [name, expected] : outputs_.tensors()) {
     const auto found = known_.find(name);
@@ -71,12 +72,20 @@ std::vector<VerifyRow> GoldenSet::run() const {
       } catch (const Error& error) {
         if (error.code() == ErrorCode::cancelled) throw;
         row.component = found->second.component;
+        row.tolerance = found->second.tolerance;
         row.status = "fail";
         row.note = error.what();
       }
     }
+    row.configuration = configuration;
     rows.push_back(std::move(row));
   }
+  return rows;
+}
+
+std::vector<VerifyRow> both_ways(const std::function<std::vector<VerifyRow>(bool exact)>& verify) {
+  std::vector<VerifyRow> rows = verify(true);
+  for (VerifyRow& row : verify(false)) rows.push_back(std::move(row));
   return rows;
 }
 

@@ -32,7 +32,8 @@ class GoldenSet {
   void declare_integers(std::string name, std::string component, Integers compute);
 
   /// One row per output tensor, in name order. An Error of one computation fails its row (a cancel goes through).
-  std::vector<VerifyRow> run() const;
+  /// `configuration`: what ran, kept in every row.
+  std::vector<VerifyRow> run(const std::string& configuration = "") const;
 
  private:
   struct Known {
@@ -47,6 +48,10 @@ class GoldenSet {
   Checkpoint inputs_, outputs_;
   std::map<std::string, Known, std::less<>> known_;
 };
+
+/// The rows of a family in both of its configurations: exact (every weight in F32, as references compute), then as it
+/// is shipped.
+std::vector<VerifyRow> both_ways(const std::function<std::vector<VerifyRow>(bool exact)>& verify);
 
 /// Normalised mean squared error: |a - b|^2 / |b|^2 (|a|^2 itself where b is zero). NaN when any value is.
 struct Difference {

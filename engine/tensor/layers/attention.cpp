@@ -2,6 +2,7 @@
 #include "tensor/layers/attention.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "tensor/layers/attention_on_cpu.h"
 
@@ -39,6 +40,31 @@ ggml_tensor* attend_cached(ggml_context* ctx, ggml_tensor* q, ggml_tensor* k, gg
   ggml_tensor* mixed = ggml_flash_attn_ext(ctx, queries, heads(k), heads(v), mask, scale, 0.0f, 0.0f);
   ggml_prec_set_acc(mixed, GGML_PREC_F32);
   return ggml_reshape_2d(ctx, mixed, d_head * n_head, n_q);
+}
+
+ggml_tensor* attend(ggml_context* ctx, ggml_tensor* q, ggml_tensor* k, ggml_tensor* v, ggml_tensor* mask, float scale) {
+  const std::int64_t d_head = q->ne[0], n_head = q->ne[1], n_q = q->ne[2], batch = q->ne[3];
+  ggml_tensor* queries = ggml_cont(ctx, ggml_permute(ctx, q, 0, 2, 1, 3));  // [d_head, n_q, n_head, batch]
+  ggml_tensor* keys = ggml_cont(ctx, ggml_permute(ctx, k, 0, 2, 1, 3));     // [d_head, n_kv, n_kv_head, batch]
+  ggml_tensor* values = ggml_cont(ctx, ggml_permute(ctx, v, 1, 2, 0, 3));   // [n_kv, d_head, n_kv_head, batch]
+  ggml_tensor* scores = ggml_mul_mat(ctx, keys, queries);                   // [n_kv, n_q, n_head, batch]
+  ggml_prec_set_acc(scores, GGML_PREC_F32);
+  scores = ggml_soft_max_ext(ctx, scores, mask, scale, 0.0f);
+  ggml_tensor* mixed = ggml_mul_mat(ctx, values, scores);  // [d_head, n_q, n_head, batch]
+  return ggml_cont_3d(ctx, ggml_permute(ctx, mixed, 0, 2, 1, 3), d_head * n_head, n_q, batch);
+}
+
+std::vector<float> padding_mask(std::span<const std::int64_t> lengths, std::int64_t n_kv, std::int64_t n_q,
+                                bool causal) {
+  std::vector<float> mask(lengths.size() * static_cast<std::size_t>(n_q * n_kv), -INFINITY);
+  auto at = mask.begin();
+  for (const std::int64_t length : lengths)
+    for (std::int64_t q = 0; q < n_q; ++q, at += n_kv) {
+      std::int64_t seen = std::min(length, n_kv);
+      if (causal) seen = std::min(seen, n_kv - n_q + q + 1);
+      std::fill_n(at, std::max<std::int64_t>(1, seen), 0.0f);
+    }
+  return mask;
 }
 
 }  // namespace morph::tensor

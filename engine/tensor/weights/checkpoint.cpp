@@ -73,7 +73,7 @@ Checkpoint Checkpoint::open(const fs::path& path) {
 }
 
 const MappedFile& Checkpoint::map(const fs::path& file) {
-  files_.push_back(std::make_unique<MappedFile>(file));
+  files_.push_back(std::make_shared<const MappedFile>(file));
   paths_.push_back(file);
   return *files_.back();
 }
@@ -81,6 +81,7 @@ const MappedFile& Checkpoint::map(const fs::path& file) {
 void Checkpoint::add(std::vector<StoredTensor> tensors) {
   for (StoredTensor& tensor : tensors) {
     std::string name = tensor.name, where = tensor.where;
+    tensor.file = files_.back();
     if (!tensors_.emplace(std::move(name), std::move(tensor)).second)
       refuse(where, "expected each tensor in one file, found it in two");
   }
@@ -135,6 +136,39 @@ std::uint64_t Checkpoint::file_bytes() const {
   std::uint64_t bytes = 0;
   for (const auto& file : files_) bytes += file->bytes().size();
   return bytes;
+}
+
+Checkpoint Checkpoint::below(std::string_view prefix) const {
+  Checkpoint part;
+  part.path_ = path_;
+  part.paths_ = paths_;
+  part.files_ = files_;
+  part.owned_ = owned_;
+  part.metadata_ = metadata_;
+  part.is_gguf_ = is_gguf_;
+  for (auto at = tensors_.lower_bound(prefix); at != tensors_.end() && at->first.starts_with(prefix); ++at) {
+    StoredTensor tensor = at->second;
+    tensor.name.erase(0, prefix.size());
+    part.tensors_.emplace(tensor.name, std::move(tensor));
+  }
+  return part;
+}
+
+void Checkpoint::replace(const std::vector<std::string>& old, const std::string& name, std::vector<std::int64_t> shape,
+                         std::vector<float> values) {
+  StoredTensor tensor;
+  for (const std::string& gone : old)
+    if (const auto found = tensors_.find(gone); found != tensors_.end()) {
+      tensor.where = found->second.where;
+      tensors_.erase(found);
+    }
+  owned_.push_back(std::make_shared<const std::vector<float>>(std::move(values)));
+  tensor.name = name;
+  tensor.type = StoredType::f32;
+  tensor.shape = std::move(shape);
+  tensor.data = std::as_bytes(std::span(*owned_.back()));
+  if (!tensors_.emplace(name, std::move(tensor)).second)
+    refuse(path_.string() + "/" + shown_name(name), "expected a weight whole or in two parts, found both");
 }
 
 const StoredTensor* Checkpoint::find(std::string_view name) const {

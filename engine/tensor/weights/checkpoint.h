@@ -16,12 +16,20 @@
 
 namespace morph::tensor {
 
-/// An opened checkpoint: maps its files for as long as it lives. Immutable, thread-safe.
+/// An opened checkpoint: maps its files for as long as it, a copy or a part of it lives. Thread-safe once made.
 class Checkpoint {
  public:
   /// `path`: a .safetensors or .gguf file, or a folder with model.safetensors(.index.json), the same of
   /// diffusion_pytorch_model, exactly one .safetensors file, or else exactly one GGUF model. Throws Error{weights}.
   static Checkpoint open(const std::filesystem::path& path);
+
+  /// A view of the tensors whose names begin with `prefix`, without it: one component of a composite. Holds the files
+  /// open. `where` of each tensor stays whole. May be empty.
+  Checkpoint below(std::string_view prefix) const;
+
+  /// Puts one F32 tensor, owned from now on, in the place of those called `old`. Error{weights} when `name` is taken.
+  void replace(const std::vector<std::string>& old, const std::string& name, std::vector<std::int64_t> shape,
+               std::vector<float> values);
 
   const std::map<std::string, StoredTensor, std::less<>>& tensors() const { return tensors_; }
   const StoredTensor* find(std::string_view name) const;  ///< null when absent
@@ -44,7 +52,8 @@ class Checkpoint {
 
   std::filesystem::path path_;
   std::vector<std::filesystem::path> paths_;
-  std::vector<std::unique_ptr<MappedFile>> files_;
+  std::vector<std::shared_ptr<const MappedFile>> files_;
+  std::vector<std::shared_ptr<const std::vector<float>>> owned_;
   std::map<std::string, StoredTensor, std::less<>> tensors_;
   GgufMetadata metadata_;
   bool is_gguf_ = false;

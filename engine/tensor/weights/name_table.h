@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tensor/weights/checkpoint.h"
@@ -22,9 +23,13 @@ enum class Role : std::uint8_t {
 
 enum class Need : std::uint8_t { required, optional };
 
-/// One row, or one per layer: "{n_layers}" in both names runs from 0 to dims.at("n_layers") - 1. `shape` is as
-/// published, outermost first, of dimension names and numbers: "d_ff d_model". A second shape that is allowed too (a
-/// kernel stored with or without a trailing 1) follows after " | ".
+/// One row, or one per layer: "{n_layers}" in both names runs from 0 to dims.at("n_layers") - 1. A row may have several
+/// indices, outermost first ("up_blocks.{n_blocks}.resnets.{n_resnets}"); both names hold the same ones. "[n_experts]"
+/// in the published name runs too, but stacks what it finds into one tensor with one more dimension, outermost.
+/// `shape` is as published (of one tensor of a stack), outermost first, of dimension names and numbers: "d_ff d_model".
+/// A second shape that is allowed too (a kernel stored with or without a trailing 1) follows after " | ".
+/// A dimension may depend on the indices: "n_resnets" is dims["n_resnets.2"] in the third block, where there is such a
+/// one, and with two indices dims["ch.2.0"], dims["ch.2"] or dims["ch"].
 struct TensorRow {
   std::string local;
   std::string published;
@@ -41,9 +46,17 @@ struct BoundTensor {
   const StoredTensor* stored = nullptr;
   const StoredTensor* scale_inv = nullptr;  ///< block-scaled F8 only
   Role role = Role::matrix;
+  /// Further tensors of a stack, in order, of the same shape as `stored`; each with its scales or null.
+  std::vector<std::pair<const StoredTensor*, const StoredTensor*>> stack{};
+  bool stacked = false;
+
+  /// As the local tensor is: a stack's number in front.
+  std::vector<std::int64_t> shape() const;
+  std::int64_t elements() const { return stored->elements() * static_cast<std::int64_t>(1 + stack.size()); }
 };
 
-/// `ignored`: published names (with "{...}" as any number) that the family knows and does not read. Throws one
+/// `ignored`: published names (with "{...}" as any number, "*" at the end as anything) that the family knows and does
+/// not read. Throws one
 /// Error{weights} that lists every difference.
 std::vector<BoundTensor> bind(const Checkpoint& checkpoint, const std::vector<TensorRow>& rows, const Dims& dims,
                               const std::vector<std::string>& ignored = {});

@@ -5,12 +5,15 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace morph::tensor {
+
+class MappedFile;
 
 /// Element types of published checkpoints. Little-endian, as every format we read.
 /// `blocks`: a quantised type of ggml; a row is whole blocks
@@ -24,10 +27,11 @@ std::size_t size_of(StoredType type);         ///< bytes of one element; Error{i
 struct StoredTensor {
   std::string name;
   StoredType type = StoredType::f32;
-  std::vector<std::int64_t> shape;         ///< as published, outermost first; empty = a scalar
-  std::span<const std::byte> data;         ///< exactly elements() * size_of(type), or the blocks of its rows
-  std::string where;                       ///< "model.safetensors/name", for errors
-  ggml_type block_type = GGML_TYPE_COUNT;  ///< of StoredType::blocks
+  std::vector<std::int64_t> shape;           ///< as published, outermost first; empty = a scalar
+  std::span<const std::byte> data;           ///< exactly elements() * size_of(type), or the blocks of its rows
+  std::string where;                         ///< "model.safetensors/name", for errors
+  ggml_type block_type = GGML_TYPE_COUNT;    ///< of StoredType::blocks
+  std::shared_ptr<const MappedFile> file{};  ///< that `data` lies in; null when it lies elsewhere
 
   std::int64_t elements() const {
     std::int64_t n = 1;
