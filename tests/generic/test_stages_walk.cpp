@@ -71,6 +71,11 @@ std::vector<std::shared_ptr<const Payload>> samples_of(const Format& format) {
     image->width = image->height = 64;
     image->pixels.assign(64 * 64 * 3, 250);
     samples.push_back(image);
+  } else if (modality == "tensor") {
+    const auto tensor = std::make_shared<TensorPayload>();
+    tensor->shape = {4};
+    tensor->data.resize(4 * sizeof(float));
+    samples.push_back(tensor);
   } else if (modality == "audio") {
     for (int i = 0; i < 4; ++i) {
       const auto chunk = std::make_shared<AudioChunk>();
@@ -165,10 +170,11 @@ void check_sample(const Case& one) {
 
 void check_wrong_payload(const Case& one) {
   for (const PortSpec& port : one.spec.inputs) {
-    INFO("with a tensor on input " << port.name);
+    INFO("with a payload of another kind on input " << port.name);
     const auto harness = one.make();
-    const auto tensor = std::make_shared<const TensorPayload>();
-    harness->feed(port.name, Packet::data(tensor));
+    std::shared_ptr<const Payload> wrong = std::make_shared<const TensorPayload>();
+    if (modality_of(one.options.inputs.at(port.name)) == "tensor") wrong = std::make_shared<const EventPayload>();
+    harness->feed(port.name, Packet::data(wrong));
     one.end(*harness);
     bool refused = false, passed_on = false;  // a converter with nothing to do does not look
     try {
@@ -177,7 +183,7 @@ void check_wrong_payload(const Case& one) {
       refused = true;
     }
     for (const PortSpec& output : one.spec.outputs)
-      for (const Packet& packet : harness->take(output.name)) passed_on = passed_on || packet.payload == tensor;
+      for (const Packet& packet : harness->take(output.name)) passed_on = passed_on || packet.payload == wrong;
     // An optional input may be there for politeness only.
     CHECK((refused || port.optional || (one.spec.converter && passed_on)));
   }
