@@ -24,10 +24,18 @@ SplitBehaviour behaviour_of(const JsonPart& part, std::string_view otherwise) {
   part.refuse("behavior", "Removed, Isolated, MergedWithPrevious, MergedWithNext or Contiguous");
 }
 
-std::vector<std::string> byte_level(std::string text, bool add_prefix_space, const Pattern* words) {
-  if (add_prefix_space && !text.starts_with(' ') && !text.empty()) text = ' ' + std::move(text);
+/// A prefix before a text, unless it is there or the text is empty. (Written out: GCC 12 warns of operator+ here.)
+std::string with_prefix(const std::string& prefix, const std::string& text) {
+  std::string whole;
+  if (!text.empty() && !text.starts_with(prefix)) whole.append(prefix);
+  whole.append(text);
+  return whole;
+}
+
+std::vector<std::string> byte_level(const std::string& text, bool add_prefix_space, const Pattern* words) {
+  const std::string whole = add_prefix_space ? with_prefix(" ", text) : text;
   std::vector<std::string> pieces =
-      words != nullptr ? words->split(text, SplitBehaviour::isolated, false) : std::vector<std::string>(1, text);
+      words != nullptr ? words->split(whole, SplitBehaviour::isolated, false) : std::vector<std::string>(1, whole);
   for (std::string& piece : pieces) piece = spell_bytes(piece);
   return pieces;
 }
@@ -45,12 +53,12 @@ struct MetaspaceRule {
   bool always = true, never = false, split = true;
 };
 
-std::vector<std::string> metaspace(std::string text, bool at_start, const MetaspaceRule& rule) {
-  text = Pattern::plain(" ").replace_all(text, rule.mark);
-  if ((rule.always || (at_start && !rule.never)) && !text.empty() && !text.starts_with(rule.mark))
-    text = rule.mark + text;
-  if (!rule.split) return {std::move(text)};
-  return Pattern::plain(rule.mark).split(text, SplitBehaviour::merged_with_next, false);
+std::vector<std::string> metaspace(const std::string& text, bool at_start, const MetaspaceRule& rule) {
+  const bool prepends = rule.always || (at_start && !rule.never);
+  const std::string marked = Pattern::plain(" ").replace_all(text, rule.mark),
+                    whole = prepends ? with_prefix(rule.mark, marked) : marked;
+  if (!rule.split) return std::vector<std::string>(1, whole);
+  return Pattern::plain(rule.mark).split(whole, SplitBehaviour::merged_with_next, false);
 }
 
 MetaspaceRule metaspace_rule(const JsonPart& part) {
@@ -85,8 +93,8 @@ void PreTokenizer::add(const JsonPart& part, int depth) {
   } else if (type == "ByteLevel") {
     const bool space = part.flag("add_prefix_space", true), words = part.flag("use_regex", true);
     const Pattern pattern = Pattern::regex(kByteLevelWords, part.where);
-    steps_.emplace_back([space, words, pattern](std::string text, bool) {
-      return byte_level(std::move(text), space, words ? &pattern : nullptr);
+    steps_.emplace_back([space, words, pattern](const std::string& text, bool) {
+      return byte_level(text, space, words ? &pattern : nullptr);
     });
   } else if (type == "BertPreTokenizer") {
     steps_.emplace_back([](const std::string& text, bool) { return bert_words(text); });
@@ -108,8 +116,8 @@ void PreTokenizer::add(const JsonPart& part, int depth) {
   } else if (type == "CharDelimiterSplit") {
     split_by(Pattern::plain(part.text("delimiter")), SplitBehaviour::removed, false);
   } else if (type == "Metaspace") {
-    steps_.emplace_back([rule = metaspace_rule(part)](std::string text, bool at_start) {
-      return metaspace(std::move(text), at_start, rule);
+    steps_.emplace_back([rule = metaspace_rule(part)](const std::string& text, bool at_start) {
+      return metaspace(text, at_start, rule);
     });
   } else if (type == "Split") {
     const JsonPart pattern = part.at("pattern");
