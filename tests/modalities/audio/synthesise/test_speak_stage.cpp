@@ -291,3 +291,29 @@ TEST_CASE("audio/speak refuses an unknown speaker and a folder that is no voice"
   CHECK(code([&] { Families().find(audio::kVoiceJob, std::filesystem::temp_directory_path() / "no-such-voice"); }) ==
         ErrorCode::weights);
 }
+
+TEST_CASE("audio/speak: runs with speeds of their own share a voice, and a speed can change between utterances",
+          "[unit]") {
+  const Fixture fixture;
+  const std::shared_ptr<const Stage> stage = audio::make_speak_stage(std::make_shared<HummingVoice>());
+  const auto open = [&](double speed) {
+    testing::HarnessOptions options;
+    options.params = Params({{"speed", speed}, {"pause_ms", 0.0}});
+    return std::make_unique<StageHarness>(stage, *fixture.spec, options);
+  };
+  const auto length = [](StageHarness& harness) {
+    harness.feed("text", answer("some words that take a while", 0));
+    harness.run();
+    return all_samples(harness.take_as<AudioChunk>("audio")).size();
+  };
+  const auto slow = open(1.0), fast = open(2.0);
+  const std::size_t n_slow = length(*slow), n_fast = length(*fast);
+  CHECK(n_fast < n_slow * 6 / 10);
+  slow->control({std::string(kParamsChanged), 0, StreamTime{0}, Params({{"speed", 2.0}})});
+  CHECK(length(*slow) == n_fast);
+  REQUIRE(open(1.0)->losses().empty());
+  slow->feed("text", answer("quiet", 0));  // this voice has no q
+  slow->run();
+  REQUIRE(slow->losses().size() == 1);
+  CHECK(slow->losses()[0].what == "phoneme");
+}
