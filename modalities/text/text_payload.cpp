@@ -1,5 +1,5 @@
-// Wire form, version 2: text, language, spans (text, times, confidence, box flag and box, page), turn state, pause,
-// stable bytes, answer end, last flag.
+// Wire form, version 3: text, language and its probability, spans (text, times, confidence, box flag and box, page,
+// language, words with times and confidence), turn state, pause, stable bytes, answer end, last flag.
 #include "text_payload.h"
 
 #include <string>
@@ -11,9 +11,10 @@ namespace morph {
 
 void Text::encode(std::vector<std::byte>& out) const {
   wire::Writer writer(out);
-  writer.u8(2);
+  writer.u8(3);
   writer.string(utf8);
   writer.string(language);
+  writer.f32(language_probability);
   writer.u32(static_cast<std::uint32_t>(spans.size()));
   for (const TextSpan& span : spans) {
     writer.string(span.text);
@@ -24,6 +25,14 @@ void Text::encode(std::vector<std::byte>& out) const {
     if (span.box)
       for (float corner : *span.box) writer.f32(corner);
     writer.u32(static_cast<std::uint32_t>(span.page));
+    writer.string(span.language);
+    writer.u32(static_cast<std::uint32_t>(span.words.size()));
+    for (const TextWord& word : span.words) {
+      writer.string(word.text);
+      writer.f64(word.start_s);
+      writer.f64(word.end_s);
+      writer.f32(word.confidence);
+    }
   }
   writer.u8(static_cast<std::uint8_t>(turn_state));
   writer.u64(pause_index);
@@ -36,12 +45,13 @@ namespace text {
 
 std::shared_ptr<const Payload> decode_text(std::span<const std::byte> body) {
   wire::Reader reader(body, "text");
-  if (const int version = reader.u8(); version != 2)
-    reader.fail("expected version 2 of a text, found " + std::to_string(version));
+  if (const int version = reader.u8(); version != 3)
+    reader.fail("expected version 3 of a text, found " + std::to_string(version));
   auto value = std::make_shared<Text>();
   value->utf8 = reader.string();
   value->language = reader.string();
-  const std::size_t n_spans = reader.count(reader.u32(), 29);
+  value->language_probability = reader.f32();
+  const std::size_t n_spans = reader.count(reader.u32(), 37);
   for (std::size_t i = 0; i < n_spans; ++i) {
     TextSpan span;
     span.text = reader.string();
@@ -55,6 +65,16 @@ std::shared_ptr<const Payload> decode_text(std::span<const std::byte> body) {
     const std::uint32_t page = reader.u32();
     if (page > 1u << 30) reader.fail("expected a page number, found " + std::to_string(page));
     span.page = static_cast<int>(page);
+    span.language = reader.string();
+    const std::size_t n_words = reader.count(reader.u32(), 24);
+    for (std::size_t k = 0; k < n_words; ++k) {
+      TextWord word;
+      word.text = reader.string();
+      word.start_s = reader.f64();
+      word.end_s = reader.f64();
+      word.confidence = reader.f32();
+      span.words.push_back(std::move(word));
+    }
     value->spans.push_back(std::move(span));
   }
   const std::uint8_t turn = reader.u8();

@@ -1,18 +1,20 @@
 // Family file of Whisper: config, weights table, graph, entry. Reference: transformers' modeling_whisper.py; paper:
 // Radford et al. 2022. Covers every published size (80 or 128 mel bins, English-only or multilingual, tied or untied
 // output table, any number of encoder and decoder layers, as distilled models have).
-#include "recognise/whisper.h"
+#include "families/whisper.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "base/bounded_json.h"
 #include "morph/error.h"
 #include "morph/registry.h"
 #include "recognise/whisper_session.h"
+#include "recognise/whisper_tokens.h"
 #include "tensor/layers/attention.h"
 #include "tensor/layers/conv_1d.h"
 #include "tensor/layers/layer_norm.h"
@@ -95,10 +97,27 @@ WhisperConfig WhisperConfig::read(const fs::path& folder) {
     (std::string_view(key) == "suppress_tokens" ? config.suppress_tokens : config.begin_suppress_tokens) =
         read_tokens(from, key);
   }
+  config.read_alignment_heads(generation.is_object() ? generation.value("alignment_heads", json()) : json());
   if (generation.is_object() && generation.contains("is_multilingual") && generation["is_multilingual"].is_boolean())
     config.is_multilingual = generation["is_multilingual"].get<bool>();
   config.validate(where);
   return config;
+}
+
+void WhisperConfig::read_alignment_heads(const json& listed) {
+  alignment_heads.clear();
+  if (listed.is_array())
+    for (const json& pair : listed)
+      if (pair.is_array() && pair.size() == 2 && pair[0].is_number_integer() && pair[1].is_number_integer()) {
+        const auto layer = pair[0].get<std::int64_t>(), head = pair[1].get<std::int64_t>();
+        if (layer >= 0 && layer < decoder_layers && head >= 0 && head < decoder_attention_heads)
+          alignment_heads.emplace_back(static_cast<int>(layer), static_cast<int>(head));
+      }
+  if (alignment_heads.empty())
+    for (int layer = decoder_layers / 2; layer < decoder_layers; ++layer)
+      for (int head = 0; head < decoder_attention_heads; ++head) alignment_heads.emplace_back(layer, head);
+  // In the order in which the graph joins them.
+  std::sort(alignment_heads.begin(), alignment_heads.end());
 }
 
 void WhisperConfig::validate(const std::string& where) const {
@@ -234,7 +253,17 @@ ggml_tensor* mlp(GraphBuilder& g, const Part& layer, tensor::Activation activati
 
 }  // namespace
 
-void build_whisper_encoder(GraphBuilder& g, const WhisperModel& model, const tensor::KvCache& cross, int n_ctx,
+WhisperCaches::WhisperCaches(const tensor::Backend& backend, const WhisperConfig& config, int slots, int rows,
+                             ggml_type type)
+    : n_slots(slots),
+      n_rows(rows),
+      n_positions(config.max_source_positions),
+      n_head(config.decoder_attention_heads),
+      self(backend, config.decoder_layers, config.d_model, static_cast<std::int64_t>(rows) * slots, type),
+      cross(backend, config.decoder_layers, config.d_model / config.decoder_attention_heads,
+            static_cast<std::int64_t>(config.max_source_positions) * config.decoder_attention_heads * slots, type) {}
+
+void build_whisper_encoder(GraphBuilder& g, const WhisperModel& model, const WhisperCaches& caches, int n_ctx,
                            bool keep_states) {
   const WhisperConfig& config = model.config;
   const WeightSet& w = *model.weights;
@@ -242,6 +271,7 @@ void build_whisper_encoder(GraphBuilder& g, const WhisperModel& model, const ten
   const float scale = attention_scale(config.d_model, n_head);
 
   ggml_tensor* mel = g.input("mel", GGML_TYPE_F32, {2 * n_ctx, config.num_mel_bins});
+  ggml_tensor* cross_rows = g.input("cross_rows", GGML_TYPE_I64, {n_ctx * caches.n_head});
   ggml_tensor* x = tensor::conv_1d(g.ctx, w.at("enc.conv1.weight"), w.at("enc.conv1.bias"), mel, 1, 1);  // [d, 2 n_ctx]
   x = tensor::activate(g.ctx, config.activation, x, g.on_cpu);
   x = ggml_cont(g.ctx, ggml_transpose(g.ctx, x));                                         // [2 n_ctx, d]
@@ -263,52 +293,141 @@ void build_whisper_encoder(GraphBuilder& g, const WhisperModel& model, const ten
   x = Part{w, "enc."}.norm(g, "norm", x);
   if (keep_states) g.output("encoder_last", x);
 
+  const auto by_head = [&](ggml_tensor* y) {  // [d, n_ctx] -> [d_head, n_ctx * n_head]
+    y = ggml_permute(g.ctx, split_heads(g, y, caches.n_head), 0, 2, 1, 3);
+    return ggml_cont_2d(g.ctx, y, y->ne[0], static_cast<std::int64_t>(n_ctx) * caches.n_head);
+  };
   for (int i = 0; i < config.decoder_layers; ++i) {
     const Part layer{w, fmt::format("dec.{}.cross.", i)};
-    g.effect(ggml_cpy(g.ctx, layer.linear(g, "k", x), tensor::KvCache::head(g.ctx, cross.keys(i), n_ctx)));
-    g.effect(ggml_cpy(g.ctx, layer.linear(g, "v", x), tensor::KvCache::head(g.ctx, cross.values(i), n_ctx)));
+    g.effect(tensor::KvCache::store(g.ctx, caches.cross.keys(i), by_head(layer.linear(g, "k", x)), cross_rows));
+    g.effect(tensor::KvCache::store(g.ctx, caches.cross.values(i), by_head(layer.linear(g, "v", x)), cross_rows));
   }
 }
 
-void build_whisper_decoder(GraphBuilder& g, const WhisperModel& model, const tensor::KvCache& self,
-                           const tensor::KvCache& cross, const WhisperDecoderShape& shape) {
+namespace {
+
+/// Keys and values of the slots that a shape names, as [d_head, n, n_head, n_slots].
+ggml_tensor* text_rows(GraphBuilder& g, ggml_tensor* table, const WhisperCaches& caches,
+                       const WhisperDecoderShape& shape) {
+  const std::int64_t d_head = table->ne[0] / caches.n_head;
+  const std::size_t slot = table->nb[1] * static_cast<std::size_t>(caches.n_rows);
+  return ggml_view_4d(g.ctx, table, d_head, shape.n_kv, caches.n_head, shape.n_slots, table->nb[1],
+                      ggml_row_size(table->type, d_head), slot, slot * static_cast<std::size_t>(shape.first_slot));
+}
+
+ggml_tensor* sound_rows(GraphBuilder& g, ggml_tensor* table, const WhisperCaches& caches,
+                        const WhisperDecoderShape& shape) {
+  const std::size_t head = table->nb[1] * static_cast<std::size_t>(caches.n_positions);
+  const std::size_t slot = head * static_cast<std::size_t>(caches.n_head);
+  return ggml_view_4d(g.ctx, table, table->ne[0], shape.n_audio, caches.n_head, shape.n_slots, table->nb[1], head, slot,
+                      slot * static_cast<std::size_t>(shape.first_slot));
+}
+
+/// `q` [d_head, n_head, n_tokens, n_slots] over keys and values -> [d, n_tokens * n_slots].
+ggml_tensor* attend(GraphBuilder& g, ggml_tensor* q, ggml_tensor* k, ggml_tensor* v, ggml_tensor* mask, float scale) {
+  ggml_tensor* mixed = ggml_flash_attn_ext(g.ctx, ggml_permute(g.ctx, q, 0, 2, 1, 3), k, v, mask, scale, 0.0f, 0.0f);
+  ggml_prec_set_acc(mixed, GGML_PREC_F32);
+  return ggml_reshape_2d(g.ctx, mixed, q->ne[0] * q->ne[1], q->ne[2] * q->ne[3]);
+}
+
+/// Scores of one layer's alignment heads, [n_audio, n_tokens, n] joined to `all` (null: none yet).
+ggml_tensor* alignment_scores(GraphBuilder& g, const WhisperModel& model, const WhisperDecoderShape& shape, int layer,
+                              ggml_tensor* query, ggml_tensor* keys, float scale, ggml_tensor* all) {
+  for (const auto& [of_layer, head] : model.config.alignment_heads) {
+    if (of_layer != layer) continue;
+    const auto h = static_cast<std::size_t>(head);
+    ggml_tensor* k =
+        ggml_view_2d(g.ctx, keys, keys->ne[0], shape.n_audio, keys->nb[1], h * keys->nb[2]);  // [d_head, n_audio]
+    ggml_tensor* q =
+        ggml_cont(g.ctx, ggml_view_2d(g.ctx, query, query->ne[0], shape.n_tokens, query->nb[2], h * query->nb[1]));
+    ggml_tensor* scores = ggml_scale(g.ctx, ggml_mul_mat(g.ctx, k, q), scale);  // [n_audio, n_tokens]
+    all = all == nullptr ? scores : ggml_concat(g.ctx, all, scores, 2);
+  }
+  return all;
+}
+
+}  // namespace
+
+void build_whisper_decoder(GraphBuilder& g, const WhisperModel& model, const WhisperCaches& caches,
+                           const WhisperDecoderShape& shape) {
   const WhisperConfig& config = model.config;
   const WeightSet& w = *model.weights;
-  const int n_head = config.decoder_attention_heads;
+  const int n_head = config.decoder_attention_heads, n = shape.n_tokens * shape.n_slots;
   const float scale = attention_scale(config.d_model, n_head);
 
-  ggml_tensor* tokens = g.input("tokens", GGML_TYPE_I32, {shape.n_tokens});
-  ggml_tensor* positions = g.input("positions", GGML_TYPE_I32, {shape.n_tokens});
-  ggml_tensor* rows = g.input("rows", GGML_TYPE_I64, {shape.n_tokens});
-  ggml_tensor* mask = g.input("mask", GGML_TYPE_F16, {shape.n_kv, shape.n_tokens});
-  ggml_tensor* outputs = g.input("outputs", GGML_TYPE_I32, {shape.n_outputs});
-  const auto head = [&](ggml_tensor* table, int n) { return tensor::KvCache::head(g.ctx, table, n); };
+  ggml_tensor* tokens = g.input("tokens", GGML_TYPE_I32, {n});
+  ggml_tensor* positions = g.input("positions", GGML_TYPE_I32, {n});
+  ggml_tensor* rows = g.input("rows", GGML_TYPE_I64, {n});
+  ggml_tensor* mask = g.input("mask", GGML_TYPE_F16, {shape.n_kv, shape.n_tokens, 1, shape.n_slots});
+  ggml_tensor* audio_mask =
+      shape.mask_audio ? g.input("audio_mask", GGML_TYPE_F16, {shape.n_audio, shape.n_tokens, 1, shape.n_slots})
+                       : nullptr;
+  const auto heads = [&](ggml_tensor* q) {
+    return ggml_reshape_4d(g.ctx, q, config.d_model / n_head, n_head, shape.n_tokens, shape.n_slots);
+  };
 
-  ggml_tensor* x = ggml_get_rows(g.ctx, w.at("dec.tokens"), tokens);  // [d, n_tokens]
+  ggml_tensor* x = ggml_get_rows(g.ctx, w.at("dec.tokens"), tokens);  // [d, n]
   if (config.scale_embedding) x = ggml_scale(g.ctx, x, std::sqrt(static_cast<float>(config.d_model)));
   x = ggml_add(g.ctx, x, ggml_get_rows(g.ctx, w.at("dec.positions"), positions));
 
+  ggml_tensor* scores = nullptr;
   for (int i = 0; i < config.decoder_layers; ++i) {
     const Part layer{w, fmt::format("dec.{}.", i)};
     ggml_tensor* normed = layer.norm(g, "attn_norm", x);
-    g.effect(tensor::KvCache::store(g.ctx, self.keys(i), layer.linear(g, "attn.k", normed), rows));
-    g.effect(tensor::KvCache::store(g.ctx, self.values(i), layer.linear(g, "attn.v", normed), rows));
-    ggml_tensor* q = split_heads(g, layer.linear(g, "attn.q", normed), n_head);
-    ggml_tensor* attended = tensor::attend_cached(g.ctx, q, head(self.keys(i), shape.n_kv),
-                                                  head(self.values(i), shape.n_kv), mask, scale);  // [d, n_tokens]
+    g.effect(tensor::KvCache::store(g.ctx, caches.self.keys(i), layer.linear(g, "attn.k", normed), rows));
+    g.effect(tensor::KvCache::store(g.ctx, caches.self.values(i), layer.linear(g, "attn.v", normed), rows));
+    ggml_tensor* attended =
+        attend(g, heads(layer.linear(g, "attn.q", normed)), text_rows(g, caches.self.keys(i), caches, shape),
+               text_rows(g, caches.self.values(i), caches, shape), mask, scale);  // [d, n]
     x = ggml_add(g.ctx, x, layer.linear(g, "attn.out", attended));
 
-    ggml_tensor* query = split_heads(g, layer.linear(g, "cross.q", layer.norm(g, "cross_norm", x)), n_head);
-    attended = tensor::attend_cached(g.ctx, query, head(cross.keys(i), shape.n_audio),
-                                     head(cross.values(i), shape.n_audio), nullptr, scale);
+    ggml_tensor* query = heads(layer.linear(g, "cross.q", layer.norm(g, "cross_norm", x)));
+    ggml_tensor* keys = sound_rows(g, caches.cross.keys(i), caches, shape);
+    if (shape.n_outputs == 0) scores = alignment_scores(g, model, shape, i, query, keys, scale, scores);
+    attended = attend(g, query, keys, sound_rows(g, caches.cross.values(i), caches, shape), audio_mask, scale);
     x = ggml_add(g.ctx, x, layer.linear(g, "cross.out", attended));
     x = mlp(g, layer, config.activation, x);
   }
+  if (shape.n_outputs == 0) {
+    g.output("scores", scores);
+    return;
+  }
+  ggml_tensor* outputs = g.input("outputs", GGML_TYPE_I32, {shape.n_outputs});
   x = Part{w, "dec."}.norm(g, "norm", ggml_get_rows(g.ctx, x, outputs));  // [d, n_outputs]
   g.output("logits", ggml_mul_mat(g.ctx, model.output_table(), x));       // [vocab_size, n_outputs]
 }
 
 // -------------------------------------------------------------------------------------------------------- entry
+
+namespace {
+
+RecogniserInfo describe(const WhisperModel& model) {
+  RecogniserInfo info;
+  info.family = "whisper";
+  info.folder = model.folder;
+  info.window_s = 0.02 * model.config.max_source_positions;
+  info.word_times = true;
+  info.languages = {"en"};
+  if (!model.tokens) return info;
+  const WhisperTokens tokens(model);
+  if (!tokens.multilingual()) return info;
+  info.languages.clear();
+  for (const auto& [code, id] : tokens.languages) info.languages.push_back(code);
+  info.translates = true;
+  return info;
+}
+
+tensor::StoragePolicy policy_of(bool exact) {
+  return exact ? tensor::StoragePolicy::exact() : tensor::StoragePolicy::fast();
+}
+
+std::string model_key(const fs::path& folder, const std::string& device, const tensor::StoragePolicy& policy) {
+  std::error_code ignored;
+  const fs::path absolute = fs::weakly_canonical(folder, ignored);
+  return fmt::format("whisper|{}|{}|{}", (absolute.empty() ? folder : absolute).string(), device, policy.name);
+}
+
+}  // namespace
 
 ggml_tensor* WhisperModel::output_table() const {
   return weights->at(config.tie_word_embeddings ? "dec.tokens" : "dec.output");
@@ -326,18 +445,20 @@ std::shared_ptr<const WhisperModel> load_whisper(const fs::path& folder, const s
   const tensor::Checkpoint checkpoint = tensor::Checkpoint::open(folder);
   const tensor::Backend backend(device, n_threads);
   model->weights = std::make_unique<WeightSet>(bind_whisper(model->config, checkpoint), policy, backend, progress);
+  model->about = describe(*model);
   return model;
 }
 
-std::string whisper_key(const fs::path& folder, const std::string& device, const tensor::StoragePolicy& policy) {
-  std::error_code ignored;
-  const fs::path absolute = fs::weakly_canonical(folder, ignored);
-  return fmt::format("whisper|{}|{}|{}", (absolute.empty() ? folder : absolute).string(), device, policy.name);
+std::shared_ptr<RecogniserSession> WhisperModel::open(const RecogniserUse& use) const {
+  return std::make_shared<WhisperSession>(std::static_pointer_cast<const WhisperModel>(shared_from_this()), use);
 }
 
-std::size_t whisper_weight_bytes(const fs::path& folder, const tensor::StoragePolicy& policy) {
-  const tensor::Checkpoint checkpoint = tensor::Checkpoint::open(folder);
-  return tensor::weight_bytes(bind_whisper(WhisperConfig::read(folder), checkpoint), policy);
+void WhisperModel::check(const HearOptions& options) const {
+  const WhisperTokens known(*this);
+  if (!options.language.empty()) known.prompt(options.language, options.translating, true);
+  if (options.translating && !known.multilingual())
+    throw Error(ErrorCode::config, "task",
+                "expected task transcribe: this model knows English only; choose a multilingual one to translate");
 }
 
 namespace {
@@ -350,13 +471,12 @@ bool recognise(const fs::path& path) try {
 }
 
 /// Greedy continuation of `prompt` until `n` tokens in all; after the end-of-text token, padding repeats it.
-std::vector<std::int64_t> greedy(WhisperSession& session, std::vector<int> tokens, std::size_t n) {
-  const WhisperConfig& config = session.model().config;
+std::vector<std::int64_t> greedy(WhisperNetwork& network, std::vector<int> tokens, std::size_t n) {
+  const WhisperConfig& config = network.model().config;
   std::vector<int> fresh = tokens;
   const std::size_t n_prompt = tokens.size();
   while (tokens.size() < n) {
-    const int last = static_cast<int>(fresh.size()) - 1;
-    const auto logits = session.decode(fresh, static_cast<int>(tokens.size() - fresh.size()), {&last, 1});
+    const auto logits = network.feed(0, FeedRequest::in_a_row(fresh, static_cast<int>(tokens.size() - fresh.size())));
     std::vector<float> scores(logits.begin(), logits.end());
     const auto suppress = [&](const std::vector<int>& list) {
       for (const int token : list)
@@ -377,12 +497,13 @@ std::vector<std::int64_t> greedy(WhisperSession& session, std::vector<int> token
 class Verifier {
  public:
   Verifier(const fs::path& folder, const std::string& device)
-      : golden_(folder), session_(load_whisper(folder, device, 1, tensor::StoragePolicy::exact()), {1, true, true}) {}
+      : golden_(folder),
+        network_(load_whisper(folder, device, 1, tensor::StoragePolicy::exact()), {1, 1, true, true}) {}
 
   std::vector<VerifyRow> run() {
     golden_.declare("encoder_last", "encoder", [this] { return encoder("encoder_last"); });
     golden_.declare("encoder_last_hidden_state", "encoder", [this] { return encoder("encoder_last"); });
-    for (int i = 0; i < session_.model().config.encoder_layers; ++i)
+    for (int i = 0; i < network_.model().config.encoder_layers; ++i)
       golden_.declare(fmt::format("encoder_hidden.{}", i), "encoder",
                       [this, i] { return encoder(fmt::format("encoder_hidden.{}", i)); });
     golden_.declare("logits", "decoder", [this] { return logits(); });
@@ -399,7 +520,7 @@ class Verifier {
     const std::int64_t n = features.shape[1] * features.shape[2];
     std::vector<float> mel(static_cast<std::size_t>(n));
     tensor::unpack(features, b * n, n, mel.data());
-    session_.encode(mel, static_cast<int>(features.shape[2] / 2));
+    network_.encode(0, mel, static_cast<int>(features.shape[2] / 2));
     encoded_ = b;
   }
   std::int64_t batch() { return golden_.input("input_features", 3).shape[0]; }
@@ -413,7 +534,7 @@ class Verifier {
     std::vector<float> all;
     for (std::int64_t b = 0; b < batch(); ++b) {
       encode(b);
-      const std::vector<float> one = session_.state(name);
+      const std::vector<float> one = network_.state(name);
       all.insert(all.end(), one.begin(), one.end());
     }
     return all;
@@ -423,9 +544,10 @@ class Verifier {
     for (std::int64_t b = 0; b < batch(); ++b) {
       encode(b);
       const std::vector<int> tokens = prompt(b);
-      std::vector<int> outputs(tokens.size());
-      for (std::size_t i = 0; i < outputs.size(); ++i) outputs[i] = static_cast<int>(i);
-      const auto one = session_.decode(tokens, 0, outputs);
+      FeedRequest whole = FeedRequest::in_a_row(tokens, 0);
+      whole.outputs.resize(tokens.size());
+      std::iota(whole.outputs.begin(), whole.outputs.end(), 0);
+      const auto one = network_.feed(0, whole);
       all.insert(all.end(), one.begin(), one.end());
     }
     return all;
@@ -440,19 +562,60 @@ class Verifier {
       encode(b);
       std::vector<int> start = golden_.has_input("decoder_input_ids")
                                    ? prompt(b)
-                                   : std::vector<int>{session_.model().config.decoder_start_token_id};
+                                   : std::vector<int>{network_.model().config.decoder_start_token_id};
       const bool whole = n >= start.size() &&
                          std::equal(start.begin(), start.end(), recorded.begin() + b * static_cast<std::int64_t>(n));
-      const std::vector<std::int64_t> one = greedy(session_, start, whole ? n : n + start.size());
+      const std::vector<std::int64_t> one = greedy(network_, start, whole ? n : n + start.size());
       all.insert(all.end(), whole ? one.begin() : one.begin() + static_cast<std::ptrdiff_t>(start.size()), one.end());
     }
     return all;
   }
 
   tensor::GoldenSet golden_;
-  WhisperSession session_;
+  WhisperNetwork network_;
   std::int64_t encoded_ = -1;
 };
+
+RecogniserInfo describe_folder(const fs::path& folder) {
+  WhisperModel model;
+  model.config = WhisperConfig::read(folder);
+  model.folder = folder;
+  if (fs::exists(folder / "tokenizer.json"))
+    model.tokens = std::make_shared<TokenText>(TokenText::read(folder / "tokenizer.json"));
+  static_cast<void>(WhisperTokens(model));  // refuses a folder that lacks what hearing needs
+  return describe(model);
+}
+
+Estimate estimate(const fs::path& folder, const std::string& device, bool exact, int n_windows, int beam_size) {
+  const WhisperConfig config = WhisperConfig::read(folder);
+  const tensor::StoragePolicy policy = policy_of(exact);
+  const auto d = static_cast<std::uint64_t>(config.d_model),
+             n = static_cast<std::uint64_t>(config.max_source_positions), slots = static_cast<std::uint64_t>(n_windows),
+             vocab = static_cast<std::uint64_t>(config.vocab_size);
+  Estimate costs;
+  const tensor::Checkpoint checkpoint = tensor::Checkpoint::open(folder);
+  costs.weights = tensor::weight_bytes(bind_whisper(config, checkpoint), policy);
+  costs.weights_key = model_key(folder, device, policy);
+  // Keys and values in 16 bits, and the logits of graphs that are kept for the numbers of texts and lengths met.
+  costs.scratch = slots * 4 * d * static_cast<std::uint64_t>(config.decoder_layers) *
+                  (n + static_cast<std::uint64_t>(WhisperNetwork::text_rows(config)) + 1);
+  costs.scratch += 4 * vocab * (8 * slots + 24 + 4 * static_cast<std::uint64_t>(beam_size));
+  // Scores of a block of queries, the widest activations, and the inputs of the second convolution.
+  costs.scratch += 4 * n *
+                   (256 * static_cast<std::uint64_t>(config.encoder_attention_heads) +
+                    static_cast<std::uint64_t>(config.encoder_ffn_dim) + 10 * d);
+  costs.session = 4 * 16000 * 30 * slots;  // sound that waits
+  costs.load_peak = 32ULL << 20;
+  costs.longest_step_ms = 1000;
+  return costs;
+}
+
+std::shared_ptr<const Recogniser> load(const fs::path& folder, const RecogniserLoad& load) {
+  const tensor::StoragePolicy policy = policy_of(load.exact);
+  return load.models.get_as<WhisperModel>(model_key(folder, load.device, policy), [&] {
+    return load_whisper(folder, load.device, load.n_threads, policy, load.progress);
+  });
+}
 
 }  // namespace
 
@@ -464,6 +627,9 @@ void register_whisper(Registry& registry) {
   family.recognise = recognise;
   family.verify = [](const fs::path& folder, const std::string& device) { return Verifier(folder, device).run(); };
   registry.add_family(std::move(family));
+  registry.part<RecogniserFamilies>()->all.push_back(
+      {"whisper", "config.json with model_type whisper, tokenizer.json, model.safetensors", recognise, describe_folder,
+       estimate, load});
 }
 
 }  // namespace morph::audio

@@ -10,6 +10,8 @@ namespace {
 
 /// A beam this much (in nats) less likely than the best text has less than one chance in fifty to win.
 constexpr double kMargin = 4.0;
+constexpr double kTokensPerSecond = 8.0;  // of words said over and over, with their commas
+constexpr double kMostTokens = 96;
 
 /// The text that wins: the likeliest per token. `texts` is not empty.
 const BeamText& best_of(const std::vector<BeamText>& texts) {
@@ -19,9 +21,10 @@ const BeamText& best_of(const std::vector<BeamText>& texts) {
 
 }  // namespace
 
-bool loops(std::span<const int> tokens) {
+bool loops(std::span<const int> tokens, double sound_s) {
   for (std::size_t period = 1; period <= 12; ++period) {
-    const std::size_t times = period == 1 ? 10 : 6;
+    const auto by_time = static_cast<std::size_t>(std::min(kMostTokens, kTokensPerSecond * sound_s)) / period;
+    const std::size_t times = std::max<std::size_t>(period == 1 ? 10 : 6, by_time);
     if (tokens.size() < period * times) continue;
     bool same = true;
     for (std::size_t i = 0; same && i < period * (times - 1); ++i)
@@ -31,9 +34,9 @@ bool loops(std::span<const int> tokens) {
   return false;
 }
 
-BeamSearch::BeamSearch(WhisperSession& session, const WhisperTokens& tokens, const WhisperRules& rules,
-                       std::function<void()> before_step)
-    : session_(&session), tokens_(&tokens), rules_(&rules), before_step_(std::move(before_step)) {}
+BeamSearch::BeamSearch(DecodePort& port, const WhisperTokens& tokens, const WhisperRules& rules, int n_rows,
+                       double sound_s)
+    : port_(&port), tokens_(&tokens), rules_(&rules), n_rows_(n_rows), sound_s_(sound_s) {}
 
 std::vector<BeamSearch::Candidate> BeamSearch::candidates(std::span<const float> logits, std::size_t n_each) {
   std::vector<Candidate> found;
@@ -87,7 +90,7 @@ void BeamSearch::advance(const std::vector<Candidate>& found, std::size_t n_beam
 }
 
 bool BeamSearch::decided(std::size_t n_beams) const {
-  if (beams_.empty() || finished_.size() >= n_beams || loops(beams_.front().tokens)) return true;
+  if (beams_.empty() || finished_.size() >= n_beams || loops(beams_.front().tokens, sound_s_)) return true;
   if (finished_.empty()) return false;
   // By the measure that the winner is chosen by; what begins clearly and goes on dimly may still lose to its beginning,
   // which is why WindowDecoder refuses a much shorter text.
@@ -98,7 +101,7 @@ bool BeamSearch::decided(std::size_t n_beams) const {
 void BeamSearch::take_rows(int n_prompt) {
   std::vector<int> spare;
   for (;; beams_.pop_back()) {  // the worst; frees the rows that no other beam shares
-    std::vector<bool> taken(static_cast<std::size_t>(session_->cache_rows()), false);
+    std::vector<bool> taken(static_cast<std::size_t>(n_rows_), false);
     std::fill_n(taken.begin(), n_prompt, true);
     for (const Beam& beam : beams_)
       for (const int row : beam.rows) taken[static_cast<std::size_t>(row)] = true;
@@ -110,30 +113,37 @@ void BeamSearch::take_rows(int n_prompt) {
   for (std::size_t b = 0; b < beams_.size(); ++b) beams_[b].rows.push_back(spare[b]);
 }
 
-std::span<const float> BeamSearch::step(int n_prompt) {
-  std::vector<WhisperBranch> branches;
-  for (const Beam& beam : beams_)
-    branches.push_back({beam.tokens.back(), n_prompt + static_cast<int>(beam.tokens.size()) - 1, beam.rows});
-  ++n_steps_;
-  return session_->decode_branches(branches, n_prompt);
+FeedRequest BeamSearch::next_tokens(int n_prompt) const {
+  FeedRequest request;
+  request.n_prefix = n_prompt;
+  for (const Beam& beam : beams_) {
+    request.outputs.push_back(static_cast<int>(request.tokens.size()));
+    request.tokens.push_back(beam.tokens.back());
+    request.positions.push_back(n_prompt + static_cast<int>(beam.tokens.size()) - 1);
+    request.rows.push_back(beam.rows.back());
+    request.seen.push_back(beam.rows);
+  }
+  return request;
 }
 
-BeamText BeamSearch::run(int n_prompt, std::span<const float> logits, int n_beams, int max_tokens) {
+Decoding<BeamText> BeamSearch::run(int n_prompt, std::vector<float> logits, int n_beams, int max_tokens) {
   const std::size_t n = static_cast<std::size_t>(std::max(1, n_beams));
   beams_.assign(1, Beam{});
   finished_.clear();
+  std::span<const float> after = logits;
   for (int at = 0; at < max_tokens; ++at) {
-    if (before_step_) before_step_();
-    advance(candidates(logits, n + 1), n);
+    advance(candidates(after, n + 1), n);
     if (decided(n)) break;
     take_rows(n_prompt);
-    logits = step(n_prompt);
+    ++n_steps_;
+    after = co_await port_->feed(next_tokens(n_prompt));
   }
   std::vector<BeamText> texts = finished_;
   if (texts.empty())
     for (const Beam& beam : beams_) texts.push_back({beam.tokens, beam.sum, false});
-  if (texts.empty()) return {{}, -std::numeric_limits<double>::infinity(), false};  // nothing was allowed
-  return best_of(texts);
+  if (texts.empty())  // nothing was allowed
+    co_return BeamText{{}, -std::numeric_limits<double>::infinity(), false};
+  co_return best_of(texts);
 }
 
 }  // namespace morph::audio

@@ -5,11 +5,10 @@
 // decoding.py (MaximumLikelihoodRanker without a penalty: the mean).
 #pragma once
 
-#include <functional>
 #include <span>
 #include <vector>
 
-#include "recognise/whisper_session.h"
+#include "recognise/decoding.h"
 #include "recognise/whisper_tokens.h"
 
 namespace morph::audio {
@@ -21,15 +20,15 @@ struct BeamText {
   double mean_logprob() const { return sum_logprob / static_cast<double>(tokens.size() + 1); }
 };
 
-/// Not thread-safe; what it is given must outlive it. `before_step` runs before each step and may throw.
+/// Not thread-safe; what it is given must outlive it.
 class BeamSearch {
  public:
-  BeamSearch(WhisperSession& session, const WhisperTokens& tokens, const WhisperRules& rules,
-             std::function<void()> before_step);
+  /// Texts take rows below `n_rows` of the window's cache.
+  BeamSearch(DecodePort& port, const WhisperTokens& tokens, const WhisperRules& rules, int n_rows, double sound_s = 0);
 
   /// `n_prompt` tokens were fed and `logits` [vocab_size] follow the last of them. At most `n_beams` texts of at most
   /// `max_tokens` tokens are followed.
-  BeamText run(int n_prompt, std::span<const float> logits, int n_beams, int max_tokens);
+  Decoding<BeamText> run(int n_prompt, std::vector<float> logits, int n_beams, int max_tokens);
   int n_steps() const { return n_steps_; }
 
  private:
@@ -51,19 +50,21 @@ class BeamSearch {
   bool decided(std::size_t n_beams) const;
   /// Gives each beam a row for its last token; the worst beams go when there are not enough.
   void take_rows(int n_prompt);
-  std::span<const float> step(int n_prompt);
+  FeedRequest next_tokens(int n_prompt) const;
 
-  WhisperSession* session_;
+  DecodePort* port_;
   const WhisperTokens* tokens_;
   const WhisperRules* rules_;
-  std::function<void()> before_step_;
+  int n_rows_;
+  double sound_s_;
   std::vector<Beam> beams_;
   std::vector<BeamText> finished_;
   std::vector<float> scores_;
   int n_steps_ = 0;
 };
 
-/// True when the last tokens are one phrase over and over: decoding on is a waste of time.
-bool loops(std::span<const int> tokens);
+/// True when the last tokens are one phrase over and over, more often than anybody says it in `sound_s`: decoding on is
+/// a waste of time.
+bool loops(std::span<const int> tokens, double sound_s = 0);
 
 }  // namespace morph::audio

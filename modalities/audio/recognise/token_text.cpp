@@ -3,7 +3,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
+#include <cctype>
 #include <nlohmann/json.hpp>
 
 #include "base/bounded_json.h"
@@ -39,6 +41,33 @@ std::string spelled(const std::string& token, const std::array<int, 512>& alphab
   return bytes;
 }
 
+/// Words, numbers and marks, each with the space before it; letters beyond ASCII are letters.
+std::vector<std::string_view> parted(std::string_view text) {
+  const auto kind = [](char c) {
+    const auto code = static_cast<unsigned char>(c);
+    if (code >= 0x80 || std::isalpha(code) != 0) return 1;
+    if (std::isdigit(code) != 0) return 2;
+    return std::isspace(code) != 0 ? 0 : 3;
+  };
+  std::vector<std::string_view> parts;
+  for (std::size_t at = 0; at < text.size();) {
+    std::size_t end = at;
+    if (text[at] == ' ' && at + 1 < text.size() && kind(text[at + 1]) != 0) ++end;
+    if (text[end] == '\'' && end == at)
+      for (const std::string_view ending : {"'s", "'t", "'re", "'ve", "'m", "'ll", "'d"})
+        if (text.substr(at).starts_with(ending)) end = std::max(end, at + ending.size());
+    if (end == at || text[at] == ' ') {
+      const int wanted = kind(text[end]);
+      while (end < text.size() && kind(text[end]) == wanted) ++end;
+      // The last space of several belongs to the word behind.
+      if (wanted == 0 && end < text.size() && end - at > 1 && text[end - 1] == ' ') --end;
+    }
+    parts.push_back(text.substr(at, end - at));
+    at = end;
+  }
+  return parts;
+}
+
 int id_of(const json& value, const std::string& where) {
   if (!value.is_number_integer() || value.get<std::int64_t>() < 0 || value.get<std::int64_t>() >= kMaxTokens)
     throw Error(ErrorCode::weights, where, "expected token ids from 0 to 4194303, found another value; fetch it again");
@@ -62,6 +91,20 @@ TokenText TokenText::read(const std::filesystem::path& file) {
     tokens.pieces_[static_cast<std::size_t>(id)] = std::move(bytes);
   };
   for (const auto& [token, id] : vocabulary.items()) place(id_of(id, where), spelled(token, alphabet));
+  for (const json& merge : document.value(json::json_pointer("/model/merges"), json::array())) {
+    std::string first, second;
+    if (merge.is_string()) {
+      const std::string& both = merge.get_ref<const std::string&>();
+      const std::size_t space = both.find(' ');
+      if (space == std::string::npos) continue;
+      first = both.substr(0, space);
+      second = both.substr(space + 1);
+    } else if (merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string()) {
+      first = merge[0].get<std::string>();
+      second = merge[1].get<std::string>();
+    }
+    if (!first.empty()) tokens.merges_.emplace_back(spelled(first, alphabet), spelled(second, alphabet));
+  }
   for (const json& added : document.value("added_tokens", json::array())) {
     if (!added.is_object() || !added.contains("id") || !added.contains("content") || !added["content"].is_string())
       throw Error(ErrorCode::weights, where, "expected added_tokens with id and content");
@@ -82,6 +125,35 @@ std::string TokenText::text(std::span<const int> tokens) const {
   std::string bytes;
   for (const int token : tokens) bytes += piece(token);
   return valid_utf8(bytes);
+}
+
+std::vector<int> TokenText::encode(std::string_view text) const {
+  std::map<std::pair<std::string_view, std::string_view>, std::size_t> ranks;
+  for (std::size_t i = 0; i < merges_.size(); ++i) ranks.emplace(std::pair(merges_[i].first, merges_[i].second), i);
+  std::map<std::string_view, int> ids;
+  for (std::size_t i = 0; i < pieces_.size(); ++i)
+    if (!pieces_[i].empty()) ids.emplace(pieces_[i], static_cast<int>(i));
+  std::vector<int> tokens;
+  for (const std::string_view word : parted(text)) {
+    std::vector<std::string_view> parts;
+    for (std::size_t i = 0; i < word.size(); ++i) parts.push_back(word.substr(i, 1));
+    for (;;) {
+      std::size_t best = parts.size(), least = merges_.size();
+      for (std::size_t i = 0; i + 1 < parts.size(); ++i) {
+        const auto found = ranks.find(std::pair(parts[i], parts[i + 1]));
+        if (found != ranks.end() && found->second < least) {
+          least = found->second;
+          best = i;
+        }
+      }
+      if (best == parts.size()) break;
+      parts[best] = std::string_view(parts[best].data(), parts[best].size() + parts[best + 1].size());
+      parts.erase(parts.begin() + static_cast<std::ptrdiff_t>(best) + 1);
+    }
+    for (const std::string_view part : parts)
+      if (const auto found = ids.find(part); found != ids.end()) tokens.push_back(found->second);
+  }
+  return tokens;
 }
 
 std::optional<int> TokenText::special(std::string_view name) const {

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "recognise/whisper.h"
+#include "families/whisper.h"
 
 namespace morph::audio {
 

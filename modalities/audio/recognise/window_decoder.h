@@ -1,62 +1,72 @@
 // WindowDecoder: the text of one encoded window. The likeliest token each time first; where that leaves doubt, a beam
 // search; when the text looks wrong (it repeats itself or the model is unsure), again with rising temperatures, as in
-// openai/whisper transcribe.py.
+// openai/whisper transcribe.py and decoding.py.
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include "recognise/whisper_session.h"
+#include "recognise/decoding.h"
+#include "recognise/recogniser.h"
 #include "recognise/whisper_tokens.h"
 
 namespace morph::audio {
 
-struct DecodeOptions {
-  std::string language = "en";  ///< a code, never "auto"
-  bool translating = false;
-  bool timestamps = true;
-  std::vector<double> temperatures{0.0, 0.2, 0.4, 0.6, 0.8, 1.0};
-  double max_compression = 2.4;  ///< above: the text repeats itself
-  double min_logprob = -1.0;     ///< mean per token; below: the model is unsure
-  double max_no_speech = 0.6;    ///< above, and unsure: there is no speech
-  int max_tokens = 224;
-  int beam_size = 5;           ///< texts followed side by side at temperature 0; 1: no search
-  double sure_logprob = -0.2;  ///< mean per token; clear speech lies above, and a search would find the same text
-};
-
 struct WindowText {
-  std::vector<int> tokens;  ///< text and timestamps, without prompt and end
+  std::vector<int> tokens;           ///< text and timestamps, without prompt and end
+  std::vector<float> probabilities;  ///< of each token
   double mean_logprob = 0, no_speech = 0, compression = 0, temperature = 0;
   bool silent = false;    ///< judged to hold no speech: tokens are to be ignored
-  bool finished = false;  ///< ended by itself, not by max_tokens
+  bool finished = false;  ///< ended by itself, not by a limit
   int n_decoded = 0;      ///< tokens computed, over all temperatures
 };
 
-/// Not thread-safe; `session` and `tokens` must outlive it. Looks at `cancelled` before every token and throws
-/// Error{cancelled}.
+struct LanguageScores {
+  std::string best = "en";
+  double probability = 1.0;
+  std::vector<std::pair<std::string, double>> logprobs;  ///< of all, best first; empty for an English-only model
+};
+
+/// What a window is decoded with.
+struct DecodeTask {
+  HearOptions options;      ///< with a language
+  std::vector<int> prompt;  ///< tokens of people's words, kept in front of the context
+  int n_audio = 0;          ///< positions that hold sound; no timestamp lies behind
+  int max_tokens = 224;
+  bool timestamps = true;
+};
+
+/// Not thread-safe; what it is given must outlive it. Its texts run to their ends as DecodePort is answered.
 class WindowDecoder {
  public:
-  WindowDecoder(WhisperSession& session, const WhisperTokens& tokens, std::function<bool()> cancelled);
+  WindowDecoder(const WhisperModel& model, const WhisperTokens& tokens, DecodePort& port, int n_rows)
+      : model_(&model), tokens_(&tokens), port_(&port), n_rows_(n_rows) {}
 
-  /// Code of the likeliest language of the window that was encoded last; "en" for an English-only model.
-  std::string detect_language(double* probability = nullptr);
-  /// `previous`: tokens of the text before this window (may be empty); `n_audio`: positions that were encoded.
-  WindowText decode(const DecodeOptions& options, const std::vector<int>& previous, int n_audio, std::uint64_t seed);
+  Decoding<LanguageScores> detect_language();
+  /// Throws Error{weights} when the model computes numbers that are not finite.
+  Decoding<WindowText> decode(DecodeTask task);
 
  private:
-  /// Tokens one by one, after the prompt.
-  void sample(WindowText& text, const WhisperRules& rules, std::vector<float> scores, int n_prompt, int limit,
-              std::mt19937_64& random);
-  void check_cancelled() const;
-  WindowText attempt(const DecodeOptions& options, const std::vector<int>& previous, int n_audio, double temperature,
-                     int n_beams, std::mt19937_64& random);
+  struct Prompt {
+    std::vector<int> tokens;
+    int start_at = 0;  ///< index of the start token, after which no_speech is read
+  };
+  Prompt prompt(const DecodeTask& task) const;
+  Decoding<WindowText> attempt(const DecodeTask& task, double temperature, int n_beams, std::mt19937_64& random);
+  Decoding<bool> sample(WindowText& text, const WhisperRules& rules, std::vector<float> scores, int n_prompt, int limit,
+                        std::mt19937_64& random);
+  /// Several texts drawn side by side; the likeliest becomes `text`.
+  Decoding<bool> sample_best(WindowText& text, const WhisperRules& rules, std::vector<float> scores, int n_prompt,
+                             int limit, int n_texts, std::mt19937_64& random);
 
-  WhisperSession* session_;
+  const WhisperModel* model_;
   const WhisperTokens* tokens_;
-  std::function<bool()> cancelled_;
+  DecodePort* port_;
+  int n_rows_;
+  double sound_s_ = 0;  ///< of the window that is decoded
 };
 
 /// Bytes of a text over bytes of its zlib form: high for loops.

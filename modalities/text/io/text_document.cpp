@@ -1,20 +1,15 @@
-// See text_document.h. SubRip and WebVTT differ in the header and the decimal mark only.
+// See text_document.h.
 #include "io/text_document.h"
 
 #include <fmt/format.h>
 
-#include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "io/subtitles.h"
 #include "morph/error.h"
 
 namespace morph::text {
 namespace {
-
-std::string time_code(double seconds, char mark) {
-  const auto ms = static_cast<std::int64_t>(std::llround(std::max(seconds, 0.0) * 1000.0));
-  return fmt::format("{:02}:{:02}:{:02}{}{:03}", ms / 3600000, ms / 60000 % 60, ms / 1000 % 60, mark, ms % 1000);
-}
 
 std::string trimmed(const std::string& text) {
   const std::size_t begin = text.find_first_not_of(" \t\r\n");
@@ -64,9 +59,13 @@ std::string TextDocument::json(const std::string& provenance) const {
   if (!all.empty()) all.pop_back();
   out["text"] = all;
   std::string language;
+  float probability = 0;
   nlohmann::ordered_json spans = nlohmann::ordered_json::array();
   for (const Entry& entry : entries_) {
-    if (!entry.text.language.empty()) language = entry.text.language;
+    if (!entry.text.language.empty()) {
+      language = entry.text.language;
+      probability = entry.text.language_probability;
+    }
     for (const TextSpan& span : entry.text.spans) {
       nlohmann::ordered_json one{{"text", span.text}};
       if (span.end_s > span.start_s) {
@@ -76,10 +75,15 @@ std::string TextDocument::json(const std::string& provenance) const {
       one["confidence"] = span.confidence;
       if (span.box) one["box"] = *span.box;
       if (span.page > 0) one["page"] = span.page;
+      if (!span.language.empty()) one["language"] = span.language;
+      for (const TextWord& word : span.words)
+        one["words"].push_back(
+            {{"text", word.text}, {"start_s", word.start_s}, {"end_s", word.end_s}, {"confidence", word.confidence}});
       spans.push_back(std::move(one));
     }
   }
   if (!language.empty()) out["language"] = language;
+  if (probability > 0) out["language_probability"] = probability;
   out["spans"] = std::move(spans);
   if (!provenance.empty()) {
     const auto parsed = nlohmann::ordered_json::parse(provenance, nullptr, false);
@@ -88,21 +92,18 @@ std::string TextDocument::json(const std::string& provenance) const {
   return out.dump(1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
 }
 
-std::string TextDocument::subtitles(bool webvtt) const {
-  std::string out = webvtt ? "WEBVTT\n\n" : "";
-  int number = 0;
+std::string TextDocument::subtitles(std::string_view format) const {
+  std::vector<TextSpan> spans;
   for (const Entry& entry : entries_)
-    for (const TextSpan& span : entry.text.spans) {
-      if (!(span.end_s > span.start_s)) continue;
-      const char mark = webvtt ? '.' : ',';
-      out += fmt::format("{}\n{} --> {}\n{}\n\n", ++number, time_code(span.start_s, mark), time_code(span.end_s, mark),
-                         trimmed(span.text));
-    }
-  if (number == 0 && !plain().empty())
+    for (const TextSpan& span : entry.text.spans)
+      if (span.end_s > span.start_s) spans.push_back(span);
+  if (spans.empty() && !plain().empty())
     throw Error(ErrorCode::format, "subtitles",
                 "expected text with times, found none; subtitles need a recogniser that gives timestamps, write .txt "
                 "instead");
-  return out;
+  if (format == "tsv") return write_tsv(spans);
+  const std::vector<Cue> cues = make_cues(spans);
+  return format == "vtt" ? write_vtt(cues) : format == "ass" ? write_ass(cues) : write_srt(cues);
 }
 
 }  // namespace morph::text

@@ -1,8 +1,9 @@
-// What a text sink has collected, and its written forms: plain, JSON, SubRip (.srt) and WebVTT (.vtt).
+// What a text sink has collected, and its written forms: plain, JSON and subtitles.
 #pragma once
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "morph/packet.h"
@@ -22,7 +23,8 @@ class TextDocument {
   std::string plain() const;
   std::string json(const std::string& provenance) const;
   /// Throws Error{format} when there is no span with times.
-  std::string subtitles(bool webvtt) const;
+  /// `format`: "srt", "vtt", "ass" or "tsv".
+  std::string subtitles(std::string_view format) const;
 
  private:
   struct Entry {

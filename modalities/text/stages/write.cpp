@@ -79,8 +79,7 @@ class Write final : public SimpleStage<WriteState> {
  private:
   std::string render(const TextDocument& document) const {
     if (format_ == "json") return document.json(provenance_);
-    if (format_ == "srt" || format_ == "vtt") return document.subtitles(format_ == "vtt");
-    return document.plain();
+    return format_ == "plain" ? document.plain() : document.subtitles(format_);
   }
 
   static void stream(WriteState& state, const Text& text) {
@@ -118,7 +117,8 @@ class Write final : public SimpleStage<WriteState> {
 std::string format_for(const std::string& path, const std::string& asked) {
   if (asked != "auto") return asked;
   const std::string suffix = std::filesystem::path(path).extension().string();
-  if (suffix == ".json" || suffix == ".srt" || suffix == ".vtt") return suffix.substr(1);
+  for (const std::string_view known : {".json", ".srt", ".vtt", ".ass", ".tsv"})
+    if (suffix == known) return suffix.substr(1);
   return "plain";
 }
 
@@ -138,14 +138,14 @@ void register_write(Registry& registry) {
                   .type = ParamType::string,
                   .default_value = std::string("auto"),
                   .help = "auto: by the file's suffix; json holds spans, boxes and language",
-                  .choices = {"auto", "plain", "json", "srt", "vtt"}},
+                  .choices = {"auto", "plain", "json", "srt", "vtt", "ass", "tsv"}},
                  {.name = "provenance",
                   .type = ParamType::string,
                   .default_value = {},
                   .help = "how it was made, kept in JSON output"}};
   spec.load = StageLoad::blocking;
   spec.sink_of = "text";
-  spec.suffixes = {".txt", ".md", ".json", ".srt", ".vtt"};
+  spec.suffixes = {".txt", ".md", ".json", ".srt", ".vtt", ".ass", ".tsv"};
   spec.create = [](const CreateContext& context) -> std::shared_ptr<const Stage> {
     const Params& params = context.params;
     const std::string& path = params.get_string("path");

@@ -14,6 +14,13 @@
 
 namespace morph {
 
+/// A word and when it was said, in seconds of stream time.
+struct TextWord {
+  std::string text;  ///< with its marks, without spaces
+  double start_s = 0, end_s = 0;
+  float confidence = 1.0f;  ///< 0..1
+};
+
 /// A piece of a text with a place in time (speech) or on a page (OCR).
 struct TextSpan {
   std::string text;
@@ -21,6 +28,8 @@ struct TextSpan {
   float confidence = 1.0f;                  ///< 0..1
   std::optional<std::array<float, 8>> box;  ///< x,y of the four corners in pixels, clockwise from top left
   int page = 0;                             ///< of a file with several pages: 1, 2, ...; 0: it has one
+  std::vector<TextWord> words{};            ///< of speech, where their times are known
+  std::string language{};                   ///< ISO 639-1 where it differs from the text's or is known better
 };
 
 /// State of a spoken turn that a text belongs to.
@@ -34,7 +43,8 @@ enum class TurnState : std::uint8_t { partial, tentative, final };
 class Text final : public Payload {
  public:
   std::string utf8;
-  std::string language;  ///< ISO 639-1, empty when unknown
+  std::string language;            ///< ISO 639-1, empty when unknown
+  float language_probability = 0;  ///< of `language`, where it was found from speech; 0 when not
   std::vector<TextSpan> spans;
   TurnState turn_state = TurnState::final;
   std::uint64_t pause_index = 0;  ///< for tentative and final: the pause it belongs to (0: not speech)
@@ -45,7 +55,11 @@ class Text final : public Payload {
   bool last_of_answer = false;  ///< this piece ends an answer
 
   std::string_view type_name() const override { return "text"; }
-  std::size_t bytes() const override { return sizeof(Text) + utf8.size() + spans.size() * sizeof(TextSpan); }
+  std::size_t bytes() const override {
+    std::size_t all = sizeof(Text) + utf8.size() + spans.size() * sizeof(TextSpan);
+    for (const TextSpan& span : spans) all += span.text.size() + span.words.size() * sizeof(TextWord);
+    return all;
+  }
   void encode(std::vector<std::byte>& out) const override;
 };
 

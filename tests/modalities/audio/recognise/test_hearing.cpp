@@ -6,9 +6,13 @@
 #include <tuple>
 
 #include "morph/error.h"
+#include "recognise/heard_text.h"
 #include "recognise/log_mel.h"
+#include "recognise/recording_listener.h"
 #include "recognise/token_text.h"
+#include "recognise/turn_listener.h"
 #include "recognise/window_decoder.h"
+#include "recognise/word_alignment.h"
 
 namespace fs = std::filesystem;
 
@@ -67,6 +71,62 @@ TEST_CASE("token text: bytes, specials, damage", "[unit]") {
   CHECK_THROWS_AS(TokenText::read(write_tokenizer(R"({"model":{"vocab":{"a":0}},"added_tokens":[{}]})")), Error);
 }
 
+TEST_CASE("token text: encoding merges what was merged most", "[unit]") {
+  const TokenText tokens = TokenText::read(write_tokenizer(
+      R"({"model":{"vocab":{"a":0,"b":1,"c":2,"ab":3,"\u0120ab":4,"\u0120":5,"abc":6,"'s":7,"'":8,"s":9,"1":10},)"
+      R"("merges":["a b","\u0120 ab",["ab","c"],"' s"]}})"));
+  CHECK(tokens.encode("ab") == std::vector<int>{3});
+  CHECK(tokens.encode(" ab ab") == std::vector<int>{4, 4});
+  CHECK(tokens.encode("abc1") == std::vector<int>{6, 10});
+  CHECK(tokens.encode("c's") == std::vector<int>{2, 7});
+  CHECK(tokens.encode("  ab") == std::vector<int>{5, 4});
+  CHECK(tokens.encode("").empty());
+  CHECK(tokens.encode("\xff").empty());
+}
+
+TEST_CASE("words: tokens come together, marks stay with their word", "[unit]") {
+  const TokenText names = TokenText::read(write_tokenizer(
+      R"x({"model":{"vocab":{"\u0120Hel":0,"lo":1,",":2,"\u0120you":3,".":4,"\u0120(":7,"a":8,")":9}}})x"));
+  const auto texts = [&](const std::vector<int>& tokens, const std::string& language) {
+    std::vector<std::string> found;
+    std::size_t next = 0;
+    for (const WordTokens& word : split_words(tokens, names, language)) {
+      CHECK(word.first == next);
+      next += word.n;
+      found.push_back(word.text);
+    }
+    CHECK(next == tokens.size());
+    return found;
+  };
+  CHECK(texts({0, 1, 2, 3, 4}, "en") == std::vector<std::string>{" Hello,", " you."});
+  CHECK(texts({7, 8, 9}, "en") == std::vector<std::string>{" (a)"});
+}
+
+TEST_CASE("warping: each row takes the columns that suit it", "[unit]") {
+  // Rows 0, 1, 2 are at home in columns 0-2, 3, 4-5.
+  const int homes[6] = {0, 0, 0, 1, 2, 2};
+  std::vector<float> costs(18);
+  for (int row = 0; row < 3; ++row)
+    for (int column = 0; column < 6; ++column)
+      costs[static_cast<std::size_t>(row * 6 + column)] = homes[column] == row ? -1.0f : 0.0f;
+  CHECK(warp(costs, 3, 6) == std::vector<int>{0, 3, 4});
+  CHECK(warp(std::vector<float>(4, 0.0f), 1, 4) == std::vector<int>{0});
+}
+
+TEST_CASE("token starts follow the attention", "[unit]") {
+  // Two heads, 5 rows (start, text of 3, end), 40 positions of which 30 hold sound; each row looks at the next token.
+  constexpr int kRows = 5, kAudio = 40;
+  std::vector<float> scores(2 * kRows * kAudio, 0.0f);
+  const int from[] = {0, 8, 15, 24};
+  for (int head = 0; head < 2; ++head)
+    for (int row = 0; row < 4; ++row)
+      for (int i = from[row]; i < (row < 3 ? from[row + 1] : 30); ++i)
+        scores[static_cast<std::size_t>((head * kRows + row) * kAudio + i)] = 8.0f;
+  const std::vector<int> starts = token_starts(scores, kAudio, kRows, 2, 0, 30);
+  REQUIRE(starts.size() == 4);
+  for (std::size_t i = 0; i < 4; ++i) CHECK(std::abs(starts[i] - from[i]) <= 2);
+}
+
 TEST_CASE("invalid UTF-8 is dropped", "[unit]") {
   CHECK(valid_utf8("a\xff"
                    "b\xc3") == "ab");
@@ -89,14 +149,12 @@ TEST_CASE("log of a sum of exponentials", "[unit]") {
 
 /// A tiny vocabulary: 0-9 words, 10 end, 11 start, 12 en, 13 translate, 14 transcribe, 15 previous, 16 no speech, 17 no
 /// timestamps, 18.. timestamps.
-WhisperModel toy() {
-  WhisperModel model;
+void make_toy(WhisperModel& model) {
   model.config.vocab_size = 51865;
   model.tokens = std::make_shared<TokenText>(TokenText::read(write_tokenizer(
       R"({"model":{"vocab":{"a":0,"b":1}},"added_tokens":[{"id":10,"content":"<|endoftext|>"},{"id":11,"content":"<|startoftranscript|>"},{"id":12,"content":"<|en|>"},{"id":13,"content":"<|translate|>"},{"id":14,"content":"<|transcribe|>"},{"id":15,"content":"<|startofprev|>"},{"id":16,"content":"<|nospeech|>"},{"id":17,"content":"<|notimestamps|>"}]})")));
   model.config.suppress_tokens = {5};
   model.config.begin_suppress_tokens = {0, 10};
-  return model;
 }
 
 std::vector<float> allowed(const WhisperRules& rules, std::vector<int> written, std::size_t n = 60) {
@@ -108,7 +166,8 @@ std::vector<float> allowed(const WhisperRules& rules, std::vector<int> written, 
 }
 
 TEST_CASE("a vocabulary without timestamps is refused", "[unit]") {
-  WhisperModel model = toy();
+  WhisperModel model;
+  make_toy(model);
   model.config.vocab_size = 18;  // ends with <|notimestamps|>
   CHECK_THROWS_WITH(WhisperTokens(model), Catch::Contains("timestamps"));
   model.config.vocab_size = 19;
@@ -116,7 +175,8 @@ TEST_CASE("a vocabulary without timestamps is refused", "[unit]") {
 }
 
 TEST_CASE("languages: what the checkpoint says counts, then the vocabulary's size", "[unit]") {
-  WhisperModel model = toy();
+  WhisperModel model;
+  make_toy(model);
   CHECK(WhisperTokens(model).multilingual());
   model.config.is_multilingual = false;
   CHECK_FALSE(WhisperTokens(model).multilingual());
@@ -131,7 +191,8 @@ TEST_CASE("languages: what the checkpoint says counts, then the vocabulary's siz
 }
 
 TEST_CASE("timestamp rules", "[unit]") {
-  const WhisperModel model = toy();
+  WhisperModel model;
+  make_toy(model);
   const WhisperTokens tokens(model);
   CHECK(tokens.prompt("en", false, true) == std::vector<int>{11, 12, 14});
   CHECK(tokens.prompt("en", true, false) == std::vector<int>{11, 12, 13, 17});

@@ -18,6 +18,7 @@ namespace fs = std::filesystem;
 
 namespace morph::audio {
 void register_transcribe(Registry& registry);
+void register_whisper(Registry& registry);
 
 namespace {
 
@@ -27,6 +28,7 @@ using morph::testing::StageHarness;
 const StageSpec& spec() {
   static const auto registry = [] {
     auto made = std::make_unique<Registry>();
+    register_whisper(*made);
     register_transcribe(*made);
     return made;
   }();
