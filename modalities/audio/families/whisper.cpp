@@ -16,6 +16,7 @@
 #include "recognise/whisper_session.h"
 #include "recognise/whisper_tokens.h"
 #include "tensor/layers/attention.h"
+#include "tensor/layers/attention_cached_on_cpu.h"
 #include "tensor/layers/conv_1d.h"
 #include "tensor/layers/layer_norm.h"
 #include "tensor/layers/linear.h"
@@ -325,9 +326,14 @@ ggml_tensor* sound_rows(GraphBuilder& g, ggml_tensor* table, const WhisperCaches
 
 /// `q` [d_head, n_head, n_tokens, n_slots] over keys and values -> [d, n_tokens * n_slots].
 ggml_tensor* attend(GraphBuilder& g, ggml_tensor* q, ggml_tensor* k, ggml_tensor* v, ggml_tensor* mask, float scale) {
-  ggml_tensor* mixed = ggml_flash_attn_ext(g.ctx, ggml_permute(g.ctx, q, 0, 2, 1, 3), k, v, mask, scale, 0.0f, 0.0f);
+  q = ggml_permute(g.ctx, q, 0, 2, 1, 3);  // [d_head, n_tokens, n_head, n_slots]
+  if (g.on_cpu && tensor::can_attend_cached_on_cpu(q, k, v)) {
+    ggml_tensor* mixed = tensor::attend_cached_on_cpu(g.ctx, q, k, v, mask, scale);
+    return ggml_reshape_2d(g.ctx, mixed, q->ne[0] * q->ne[2], q->ne[1] * q->ne[3]);
+  }
+  ggml_tensor* mixed = ggml_flash_attn_ext(g.ctx, q, k, v, mask, scale, 0.0f, 0.0f);
   ggml_prec_set_acc(mixed, GGML_PREC_F32);
-  return ggml_reshape_2d(g.ctx, mixed, q->ne[0] * q->ne[1], q->ne[2] * q->ne[3]);
+  return ggml_reshape_2d(g.ctx, mixed, q->ne[0] * q->ne[2], q->ne[1] * q->ne[3]);
 }
 
 /// Scores of one layer's alignment heads, [n_audio, n_tokens, n] joined to `all` (null: none yet).
