@@ -98,10 +98,10 @@ WhisperConfig WhisperConfig::read(const fs::path& folder) {
     (std::string_view(key) == "suppress_tokens" ? config.suppress_tokens : config.begin_suppress_tokens) =
         read_tokens(from, key);
   }
-  config.read_alignment_heads(generation.is_object() ? generation.value("alignment_heads", json()) : json());
   if (generation.is_object() && generation.contains("is_multilingual") && generation["is_multilingual"].is_boolean())
     config.is_multilingual = generation["is_multilingual"].get<bool>();
   config.validate(where);
+  config.read_alignment_heads(generation.is_object() ? generation.value("alignment_heads", json()) : json());
   return config;
 }
 
@@ -119,6 +119,7 @@ void WhisperConfig::read_alignment_heads(const json& listed) {
       for (int head = 0; head < decoder_attention_heads; ++head) alignment_heads.emplace_back(layer, head);
   // In the order in which the graph joins them.
   std::sort(alignment_heads.begin(), alignment_heads.end());
+  alignment_heads.erase(std::unique(alignment_heads.begin(), alignment_heads.end()), alignment_heads.end());
 }
 
 void WhisperConfig::validate(const std::string& where) const {

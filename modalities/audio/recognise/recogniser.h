@@ -47,6 +47,7 @@ struct HearOptions {
   int beam_size = 5;             ///< texts followed side by side at temperature 0; 1: none
   int best_of = 1;               ///< texts drawn at a temperature above 0, of which the likeliest is kept
   std::uint64_t seed = 0;
+  bool strict = false;  ///< what is heard does not depend on the windows beside it
 };
 
 struct HeardWord {
@@ -104,7 +105,6 @@ class RecogniserSession {
 struct RecogniserUse {
   int n_threads = 1;
   int max_windows = 8;
-  bool strict = false;  ///< what a window gives does not depend on those beside it
 };
 
 /// Loaded weights. Immutable, thread-safe.

@@ -12,8 +12,8 @@ namespace {
 constexpr std::size_t kChunk = 512;          // samples that are judged at once
 constexpr double kEarliestCut = 0.33;        // of a window
 constexpr double kShortestPause = 0.06;      // seconds; shorter ones are inside words
-constexpr double kLongestPause = 0.6;         // longer ones are as good
-constexpr double kLaterIsBetter = 0.03;       // seconds of pause that a second of window is worth
+constexpr double kLongestPause = 0.6;        // longer ones are as good
+constexpr double kLaterIsBetter = 0.03;      // seconds of pause that a second of window is worth
 constexpr double kHole = 1.6;                // seconds of speech without a word that are heard again
 constexpr double kThinSpeech = 3.0;          // seconds of speech in a sentence of
 constexpr double kThinRate = 1.4;            // fewer syllables a second, which is heard again

@@ -150,17 +150,21 @@ void WhisperSession::begin_window(WhisperWindow& window) {
 }
 
 void WhisperSession::decode_on(std::span<WhisperWindow* const> windows) {
-  std::vector<WhisperNetwork::Feeding> feedings;
   std::vector<WhisperWindow*> fed;
-  for (WhisperWindow* window : windows)
-    if (window->slot >= 0 && window->port.waits()) {
-      feedings.push_back({window->slot, &window->port.request()});
-      fed.push_back(window);
-    }
-  if (fed.empty()) return;
   const auto start = std::chrono::steady_clock::now();
-  network_->run(feedings, use_.strict,
-                [&](std::size_t i, std::span<const float> logits) { fed[i]->port.answer(logits); });
+  for (const bool strict : {false, true}) {
+    std::vector<WhisperNetwork::Feeding> feedings;
+    const std::size_t first = fed.size();
+    for (WhisperWindow* window : windows)
+      if (window->slot >= 0 && window->port.waits() && window->options.strict == strict) {
+        feedings.push_back({window->slot, &window->port.request()});
+        fed.push_back(window);
+      }
+    if (feedings.empty()) continue;
+    network_->run(feedings, strict,
+                  [&](std::size_t i, std::span<const float> logits) { fed[first + i]->port.answer(logits); });
+  }
+  if (fed.empty()) return;
   const double each = seconds_since(start) / static_cast<double>(fed.size());
   for (WhisperWindow* window : fed) {
     window->heard.decode_s += each;

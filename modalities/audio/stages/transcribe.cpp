@@ -35,6 +35,33 @@ struct TranscribeOptions {
   int max_windows = 8;
 };
 
+TranscribeOptions read_options(const Params& params, bool speech) {
+  TranscribeOptions options;
+  const std::string& follow = params.get_string("follow");
+  options.turns = follow == "auto" ? speech : follow == "turns";
+  HearOptions& hear = options.hear;
+  const std::string& language = params.get_string("language");
+  hear.language = language == "auto" ? "" : language;
+  hear.translating = params.get_string("task") == "translate";
+  hear.beam_size = static_cast<int>(params.get_int("beam_size"));
+  hear.best_of = static_cast<int>(params.get_int("best_of"));
+  hear.max_no_speech = params.get_double("max_no_speech");
+  hear.prompt = params.get_string("prompt");
+  options.previous_text = params.get_bool("previous_text");
+  const std::string& window = params.get_string("exact_window");
+  hear.exact_window = window == "auto" ? !options.turns : window == "on";
+  const std::string& words = params.get_string("word_times");
+  hear.word_times = words == "auto" ? !options.turns : words == "on";
+  options.timestamps = params.get_bool("timestamps");
+  options.partial_interval_s = params.get_double("partial_interval");
+  options.live = params.get_string("clock") == "live";
+  if (!params.get_bool("fallback"))
+    hear.temperatures = {params.get_double("temperature")};
+  else
+    std::erase_if(hear.temperatures, [&](double t) { return t < params.get_double("temperature"); });
+  return options;
+}
+
 double seconds(StreamTime time) { return std::chrono::duration<double>(time).count(); }
 
 /// One run: who listens, and what was sent of the current text.
@@ -78,14 +105,20 @@ using After = TranscribeState::After;
 
 class Transcribe final : public Stage {
  public:
-  Transcribe(std::shared_ptr<const Recogniser> model, const RecogniserUse& use, TranscribeOptions options)
-      : model_(std::move(model)), session_(model_->open(use)), options_(std::move(options)) {
-    options_.max_windows = session_->max_windows();
-  }
+  /// `speech`: the input is audio/speech, with stream times and a detector's judgement.
+  Transcribe(std::shared_ptr<const Recogniser> model, const RecogniserUse& use, bool speech)
+      : model_(std::move(model)), session_(model_->open(use)), speech_(speech) {}
 
   std::unique_ptr<StageState> open(const OpenContext& context) const override {
-    TranscribeOptions options = options_;
+    TranscribeOptions options = read_options(context.params, speech_);
+    options.max_windows = session_->max_windows();
     options.hear.seed = context.seed;
+    options.hear.strict = context.strict;
+    try {
+      model_->check(options.hear);
+    } catch (const Error& error) {
+      throw Error(error.code(), context.where + "/" + error.where(), error.message());
+    }
     return std::make_unique<TranscribeState>(model_->info(), options);
   }
 
@@ -95,21 +128,28 @@ class Transcribe final : public Stage {
     std::vector<HearingWindow*> windows;
     std::vector<StepItem*> hearing;
     for (StepItem& item : batch) {
-      auto& state = static_cast<TranscribeState&>(*item.state);
-      if (item.io->cancelled()) {
-        if (batch.size() == 1) throw Error(ErrorCode::cancelled, "hearing", "the transcription was stopped on request");
-        item.status = StepStatus::ready;
-        continue;
-      }
       const std::size_t before = windows.size();
-      item.status = prepare(state, *item.io, windows);
+      try {
+        if (item.io->cancelled())
+          throw Error(ErrorCode::cancelled, "hearing", "the transcription was stopped on request");
+        item.status = prepare(static_cast<TranscribeState&>(*item.state), *item.io, windows);
+      } catch (const Error& error) {  // an edge: it ends its own run only
+        windows.resize(before);
+        item.fail(error);
+      }
       if (windows.size() > before) hearing.push_back(&item);
     }
     if (hearing.empty()) return;
     const auto stop = [&] {
-      return std::all_of(hearing.begin(), hearing.end(), [](const StepItem* item) { return item->io->cancelled(); });
+      return std::any_of(hearing.begin(), hearing.end(),
+                         [](const StepItem* item) { return item->io->should_yield() || item->io->cancelled(); });
     };
-    session_->step(windows, stop);
+    try {
+      session_->step(windows, stop);
+    } catch (const Error& error) {  // an edge: of all that were heard together
+      for (StepItem* item : hearing) item->fail(error);
+      return;
+    }
     for (StepItem* item : hearing) {
       auto& state = static_cast<TranscribeState&>(*item->state);
       conclude(state, *item->io);
@@ -146,12 +186,11 @@ class Transcribe final : public Stage {
 
   StepStatus prepare_recording(TranscribeState& state, StageIo& io, std::vector<HearingWindow*>& windows) const {
     RecordingListener& recording = state.recording;
-    const bool speech = markers_;
     while (io.available(0) > 0 && recording.wants_input()) {
       const Packet packet = io.take(0);
       const AudioChunk& chunk = checked(packet);
-      const double start_s = speech ? seconds(packet.time) : state.pcm_s;
-      recording.push(chunk.samples, start_s, !speech || chunk.speech);
+      const double start_s = speech_ ? seconds(packet.time) : state.pcm_s;
+      recording.push(chunk.samples, start_s, !speech_ || chunk.speech);
       state.pcm_s = start_s + static_cast<double>(chunk.n_frames()) / 16000.0;
     }
     if (io.ended(0)) recording.end();
@@ -218,10 +257,11 @@ class Transcribe final : public Stage {
     if (whole && state.options.timestamps) text->spans = spans_of(recording);
     text->turn_state = turn_state;
     if (whole)
-      for (const GivenUp& lost : recording.given_up())
+      for (const GivenUp& lost : recording.given_up()) {
         log(LogLevel::warning, "audio/transcribe",
             fmt::format("no text was found for the speech from {:.1f} to {:.1f} s", lost.start_s, lost.end_s));
-    if (whole) io.metric("given_up", static_cast<double>(recording.given_up().size()));
+        io.lost(Loss::skipped, "second of speech", static_cast<std::uint64_t>(lost.end_s - lost.start_s) + 1);
+      }
     push(state, io, std::move(text), recording.heard_to_s());
   }
 
@@ -379,46 +419,14 @@ class Transcribe final : public Stage {
     tell("unsure_windows", state.reported_unsure, recording.n_unsure, 1.0);
   }
 
- public:
-  void set_markers(bool markers) { markers_ = markers; }
-
- private:
   std::shared_ptr<const Recogniser> model_;
   std::shared_ptr<RecogniserSession> session_;
-  TranscribeOptions options_;
-  bool markers_ = false;  ///< the input is audio/speech: stream times and a detector's judgement
+  bool speech_;
   mutable std::mutex stepping_;
 };
 
 bool is_speech(std::span<const Format* const> inputs) {
   return !inputs.empty() && inputs[0] != nullptr && inputs[0]->type == "audio/speech";
-}
-
-TranscribeOptions read_options(const Params& params, bool speech) {
-  TranscribeOptions options;
-  const std::string& follow = params.get_string("follow");
-  options.turns = follow == "auto" ? speech : follow == "turns";
-  HearOptions& hear = options.hear;
-  const std::string& language = params.get_string("language");
-  hear.language = language == "auto" ? "" : language;
-  hear.translating = params.get_string("task") == "translate";
-  hear.beam_size = static_cast<int>(params.get_int("beam_size"));
-  hear.best_of = static_cast<int>(params.get_int("best_of"));
-  hear.max_no_speech = params.get_double("max_no_speech");
-  hear.prompt = params.get_string("prompt");
-  options.previous_text = params.get_bool("previous_text");
-  const std::string& window = params.get_string("exact_window");
-  hear.exact_window = window == "auto" ? !options.turns : window == "on";
-  const std::string& words = params.get_string("word_times");
-  hear.word_times = words == "auto" ? !options.turns : words == "on";
-  options.timestamps = params.get_bool("timestamps");
-  options.partial_interval_s = params.get_double("partial_interval");
-  options.live = params.get_string("clock") == "live";
-  if (!params.get_bool("fallback"))
-    hear.temperatures = {params.get_double("temperature")};
-  else
-    std::erase_if(hear.temperatures, [&](double t) { return t < params.get_double("temperature"); });
-  return options;
 }
 
 /// Windows that a recording of this length has; what is heard together costs memory.
@@ -482,6 +490,8 @@ StageSpec declare() {
           1.0, 64.0);
   param("precision", ParamType::string, std::string("fast"), "exact keeps every weight in 32 bits").choices = {"fast",
                                                                                                                "exact"};
+  for (ParamSpec& made : spec.params)
+    if (made.name != "model" && made.name != "batch" && made.name != "precision") made.scope = ParamScope::run;
   spec.load = StageLoad::heavy;
   spec.max_batch = 16;
   spec.devices = {"cpu", "cuda", "vulkan"};
@@ -508,16 +518,8 @@ void register_transcribe(Registry& registry) {
                         [&](double fraction) { context.progress(fraction, family.name); }};
     const std::shared_ptr<const Recogniser> model = family.load(folder, load);
     const bool speech = is_speech(context.inputs);
-    TranscribeOptions options = read_options(context.params, speech);
-    try {
-      model->check(options.hear);
-    } catch (const Error& error) {
-      throw Error(error.code(), context.where + "/" + error.where(), error.message());
-    }
-    const RecogniserUse use{context.n_threads, static_cast<int>(context.params.get_int("batch")), false};
-    auto stage = std::make_shared<Transcribe>(model, use, std::move(options));
-    stage->set_markers(speech);
-    return stage;
+    const RecogniserUse use{context.n_threads, static_cast<int>(context.params.get_int("batch"))};
+    return std::make_shared<const Transcribe>(model, use, speech);
   };
   registry.add_stage(std::move(spec));
 }

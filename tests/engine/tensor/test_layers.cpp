@@ -6,6 +6,7 @@
 #include "morph/error.h"
 #include "tensor/graph.h"
 #include "tensor/layers/attention.h"
+#include "tensor/layers/attention_cached_on_cpu.h"
 #include "tensor/layers/attention_on_cpu.h"
 #include "tensor/layers/conv_1d.h"
 #include "tensor/layers/gelu.h"
@@ -67,6 +68,74 @@ TEST_CASE("attention of all, fused and plain, at odd sizes", "[unit]") {
         CAPTURE(d_head, n_q, n_kv, on_cpu);
         CHECK(difference(graph.get_f32("out"), wanted).nmse < 1e-11);
       }
+    }
+  }
+}
+
+TEST_CASE("attention of few over cached halves, masked, of several at once", "[unit]") {
+  Backend backend("cpu", 2);
+  const float shut = -INFINITY;
+  for (const auto& [d_head, n_head, n_q, n_kv, n_batch] : {std::array{64, 3, 1, 70, 2}, std::array{64, 2, 5, 33, 3},
+                                                           std::array{32, 2, 3, 1, 1}, std::array{80, 1, 8, 19, 2}}) {
+    const auto count = [&, d = d_head, h = n_head, b = n_batch](int n) {
+      return static_cast<std::size_t>(d * h * n * b);
+    };
+    const auto q = noise(count(n_q), 1);
+    const auto halves = [](const std::vector<float>& from) {
+      std::vector<ggml_fp16_t> made(from.size());
+      ggml_fp32_to_fp16_row(from.data(), made.data(), static_cast<std::int64_t>(from.size()));
+      return made;
+    };
+    auto k = noise(count(n_kv), 2), v = noise(count(n_kv), 3);
+    k[0] = 1e-6f;  // a subnormal half
+    const auto k16 = halves(k), v16 = halves(v);
+    ggml_fp16_to_fp32_row(k16.data(), k.data(), static_cast<std::int64_t>(k.size()));
+    ggml_fp16_to_fp32_row(v16.data(), v.data(), static_cast<std::int64_t>(v.size()));
+    // Query i of text b does not see key j where (i + j + b) % 3 == 1, but for the first.
+    const auto seen = [](int i, int j, int b) { return j == 0 || (i + j + b) % 3 != 1; };
+    for (const bool masked : {false, true}) {
+      std::vector<ggml_fp16_t> mask;
+      for (int b = 0; b < n_batch; ++b)
+        for (int i = 0; i < n_q; ++i)
+          for (int j = 0; j < n_kv; ++j) mask.push_back(ggml_fp32_to_fp16(seen(i, j, b) ? 0.0f : shut));
+      std::vector<float> wanted(q.size());  // [d_head, n_head, n_q, n_batch]
+      for (int b = 0; b < n_batch; ++b)
+        for (int i = 0; i < n_q; ++i)
+          for (int h = 0; h < n_head; ++h) {
+            const auto index = [&, d = d_head, heads = n_head](int x, int row, int rows) {
+              return static_cast<std::size_t>(((b * heads + h) * rows + row) * d + x);  // [d, rows, heads, batch]
+            };
+            std::vector<double> weights;
+            double sum = 0;
+            for (int j = 0; j < n_kv; ++j) {
+              double dot = 0;
+              for (int x = 0; x < d_head; ++x)
+                dot += static_cast<double>(q[index(x, i, n_q)]) * static_cast<double>(k[index(x, j, n_kv)]);
+              weights.push_back(masked && !seen(i, j, b) ? 0.0 : std::exp(0.7 * dot));
+              sum += weights.back();
+            }
+            for (int x = 0; x < d_head; ++x) {
+              double mixed = 0;
+              for (int j = 0; j < n_kv; ++j)
+                mixed += weights[static_cast<std::size_t>(j)] / sum * static_cast<double>(v[index(x, j, n_kv)]);
+              wanted[static_cast<std::size_t>(((b * n_q + i) * n_head + h) * d_head + x)] = static_cast<float>(mixed);
+            }
+          }
+      Graph graph(backend, 64, [&, d = d_head, h = n_head, nq = n_q, nk = n_kv, b = n_batch](GraphBuilder& g) {
+        ggml_tensor* tq = g.input("q", GGML_TYPE_F32, {d, nq, h, b});
+        ggml_tensor* tk = g.input("k", GGML_TYPE_F16, {d, nk, h, b});
+        ggml_tensor* tv = g.input("v", GGML_TYPE_F16, {d, nk, h, b});
+        ggml_tensor* tm = masked ? g.input("mask", GGML_TYPE_F16, {nk, nq, 1, b}) : nullptr;
+        CHECK(can_attend_cached_on_cpu(tq, tk, tv));
+        g.output("out", attend_cached_on_cpu(g.ctx, tq, tk, tv, tm, 0.7f));
+      });
+      graph.set("q", q);
+      graph.set("k", k16);
+      graph.set("v", v16);
+      if (masked) graph.set("mask", mask);
+      graph.run();
+      CAPTURE(d_head, n_q, n_kv, masked);
+      CHECK(difference(graph.get_f32("out"), wanted).nmse < 1e-11);
     }
   }
 }
