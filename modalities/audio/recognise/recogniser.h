@@ -38,6 +38,7 @@ struct HearOptions {
   bool translating = false;  ///< into English
   bool exact_window = true;  ///< hears as in training, however short the sound (slower for short ones)
   bool word_times = true;    ///< words get times of their own
+  bool time_tokens = true;   ///< the text itself tells times of sentences, where a model can do that
   std::string prompt;        ///< people's words: names and terms that may occur
   std::vector<int> context;  ///< Heard::context of what was said before; empty: none
   std::vector<double> temperatures{0.0, 0.2, 0.4, 0.6, 0.8, 1.0};

@@ -128,6 +128,7 @@ void WhisperSession::begin_window(WhisperWindow& window) {
   window.decoder.emplace(*model_, tokens_, window.port, network_->text_rows());
   DecodeTask& task = window.task;
   task.options = window.options;
+  task.timestamps = window.options.time_tokens;
   if (!window.options.prompt.empty()) {
     if (prompt_ != window.options.prompt) {
       prompt_ = window.options.prompt;

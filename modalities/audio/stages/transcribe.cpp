@@ -52,6 +52,8 @@ TranscribeOptions read_options(const Params& params, bool speech) {
   hear.exact_window = window == "auto" ? !options.turns : window == "on";
   const std::string& words = params.get_string("word_times");
   hear.word_times = words == "auto" ? !options.turns : words == "on";
+  const std::string& tokens = params.get_string("time_tokens");
+  hear.time_tokens = tokens == "auto" ? options.previous_text || !hear.word_times : tokens == "on";
   options.timestamps = params.get_bool("timestamps");
   options.partial_interval_s = params.get_double("partial_interval");
   options.live = params.get_string("clock") == "live";
@@ -460,6 +462,9 @@ StageSpec declare() {
       "transcribe", "translate"};
   param("prompt", ParamType::string, std::string(), "names and terms that may occur, or a text in the style wanted");
   param("timestamps", ParamType::boolean, true, "give each sentence's time");
+  param("time_tokens", ParamType::string, std::string("auto"),
+        "the model writes times between the words; auto: where words get none by other means, or with previous_text")
+      .choices = {"auto", "on", "off"};
   param("word_times", ParamType::string, std::string("auto"),
         "each word's time, by where the model looks; auto: for recordings")
       .choices = {"auto", "on", "off"};

@@ -178,6 +178,46 @@ TEST_CASE("transcribe: a silence that may be a pause is not spent on a partial t
   CHECK(harness.take("text").size() == 1);
 }
 
+TEST_CASE("transcribe: recordings of several runs are heard together, each as it is alone", "[weights]") {
+  if (!have_model()) return;
+  const std::vector<float> samples = clip();
+  StageHarness maker(spec(), kTiny, options("audio/pcm"));
+  const std::shared_ptr<const Stage> stage(std::shared_ptr<void>(), &maker.stage());  // the harness keeps it
+  HarnessOptions with_params = options("audio/pcm");
+  with_params.params = morph::testing::with_defaults(spec(), kTiny);
+  for (const bool strict : {true, false}) {
+    with_params.strict = strict;
+    const auto begin = [&](std::size_t cut) {
+      auto harness = std::make_unique<StageHarness>(stage, spec(), with_params);
+      harness->feed("audio", chunk(std::span(samples).first(samples.size() - cut)));
+      harness->end("audio");
+      return harness;
+    };
+    std::vector<std::string> alone;
+    std::vector<std::unique_ptr<StageHarness>> runs;
+    for (std::size_t i = 0; i < 3; ++i) {
+      const auto single = begin(8000 * i);
+      CHECK(single->run() == StepStatus::done);
+      alone.push_back(single->take_as<Text>("text").back().utf8);
+      runs.push_back(begin(8000 * i));
+    }
+    std::vector<StepItem> items;
+    for (const auto& run : runs) items.push_back({&run->state(), &run->io()});
+    for (int step = 0; step < 200 && !items.empty(); ++step) {
+      stage->step(items);
+      std::erase_if(items, [](const StepItem& item) { return item.status == StepStatus::done; });
+    }
+    CHECK(items.empty());
+    for (std::size_t i = 0; i < runs.size(); ++i) {
+      const std::string text = runs[i]->take_as<Text>("text").back().utf8;
+      if (strict)
+        CHECK(text == alone[i]);
+      else
+        CHECK_THAT(text, Catch::StartsWith("Ever tried"));
+    }
+  }
+}
+
 TEST_CASE("transcribe: a cancel ends a step", "[weights]") {
   if (!have_model()) return;
   StageHarness harness(spec(), kTiny, options("audio/pcm"));
