@@ -25,10 +25,11 @@ struct Rows {
   std::int64_t n;
 };
 
-inline __attribute__((always_inline)) Lanes widened(const std::uint16_t* from) {
+/// By reference: a vector that is returned belongs to the calling convention of one instruction set.
+inline __attribute__((always_inline)) void widen(const std::uint16_t* from, Lanes& to) {
   const Bits bits = __builtin_convertvector(*reinterpret_cast<const Halves*>(from), Bits);
   const Lanes magnitude = (Lanes)((bits & 0x7fffU) << 13) * 0x1p112f;  // a half's exponent, moved to a float's bias
-  return (Lanes)((Bits)magnitude | ((bits & 0x8000U) << 16));
+  to = (Lanes)((Bits)magnitude | ((bits & 0x8000U) << 16));
 }
 
 /// scores[r][key] = q[r] . k[key]
@@ -42,7 +43,8 @@ inline __attribute__((always_inline)) void score(const Rows& keys, const float* 
     Lanes sum[rows] = {};
 #pragma GCC unroll 8
     for (int p = 0; p < parts; ++p) {
-      const Lanes k = widened(row + p * kLanes);
+      Lanes k;
+      widen(row + p * kLanes, k);
       for (int r = 0; r < rows; ++r) sum[r] += k * query[r][p];
     }
     for (int r = 0; r < rows; ++r) {
@@ -64,7 +66,8 @@ inline __attribute__((always_inline)) void mix(const Rows& values, const float* 
         reinterpret_cast<const std::uint16_t*>(values.data + static_cast<std::size_t>(key) * values.stride);
 #pragma GCC unroll 8
     for (int part = 0; part < parts; ++part) {
-      const Lanes v = widened(row + part * kLanes);
+      Lanes v;
+      widen(row + part * kLanes, v);
       for (int r = 0; r < rows; ++r) sum[r][part] += v * p[r * values.n + key];
     }
   }
@@ -119,8 +122,11 @@ MORPH_CPU_VARIANTS void attend_any(const Work& work, float* scores) {
       const auto* row =
           reinterpret_cast<const std::uint16_t*>(work.keys.data + static_cast<std::size_t>(key) * work.keys.stride);
       Lanes sum = {};
-      for (int p = 0; p < work.parts; ++p)
-        sum += widened(row + p * kLanes) * *reinterpret_cast<const Lanes*>(work.q[r] + p * kLanes);
+      for (int p = 0; p < work.parts; ++p) {
+        Lanes k;
+        widen(row + p * kLanes, k);
+        sum += k * *reinterpret_cast<const Lanes*>(work.q[r] + p * kLanes);
+      }
       float total = 0;
       for (int i = 0; i < kLanes; ++i) total += sum[i];
       scores[key] = total;
@@ -130,7 +136,11 @@ MORPH_CPU_VARIANTS void attend_any(const Work& work, float* scores) {
     for (std::int64_t key = 0; key < n; ++key) {
       const auto* row =
           reinterpret_cast<const std::uint16_t*>(work.values.data + static_cast<std::size_t>(key) * work.values.stride);
-      for (int p = 0; p < work.parts; ++p) mixed[p] += widened(row + p * kLanes) * scores[key];
+      for (int p = 0; p < work.parts; ++p) {
+        Lanes v;
+        widen(row + p * kLanes, v);
+        mixed[p] += v * scores[key];
+      }
     }
     for (int p = 0; p < work.parts; ++p) *reinterpret_cast<Lanes*>(work.out[r] + p * kLanes) = mixed[p] * factor;
   }
