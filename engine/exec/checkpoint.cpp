@@ -1,12 +1,10 @@
 // Checkpoints: see checkpoint.h.
 #include "exec/checkpoint.h"
 
-#include <fstream>
-#include <iterator>
-
 #include "exec/step_error.h"
 #include "exec/wire.h"
 #include "morph/output_file.h"
+#include "morph/regular_file.h"
 
 namespace morph::exec {
 
@@ -15,6 +13,7 @@ namespace {
 constexpr char kMagic[] = "MORPHRUN";
 constexpr std::size_t kMagicBytes = 8, kHeadBytes = 16;
 constexpr std::uint32_t kVersion = 2;
+constexpr std::uint64_t kMaxBytes = std::uint64_t{16} << 30;
 
 void write_options(wire::Writer& writer, const CompileOptions& options) {
   writer.u32(static_cast<std::uint32_t>(options.bindings.size()));
@@ -58,9 +57,7 @@ CompileOptions read_options(wire::Reader& reader) {
 }
 
 std::vector<std::byte> read_file(const std::filesystem::path& file) {
-  std::ifstream stream(file, std::ios::binary);
-  if (!stream) throw Error(ErrorCode::config, file.string(), "the checkpoint cannot be read; does the file exist?");
-  const std::string text{std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()};
+  const std::string text = read_regular_file(file, kMaxBytes, ErrorCode::config);
   const auto view = std::as_bytes(std::span(text));
   std::vector<std::byte> bytes(view.begin(), view.end());
   wire::Reader reader(bytes, file.string());

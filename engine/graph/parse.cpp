@@ -5,9 +5,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
-#include <fstream>
 #include <initializer_list>
 #include <iterator>
 #include <set>
@@ -17,6 +14,7 @@
 #include "base/nearest.h"
 #include "graph/endpoint.h"
 #include "morph/pipeline.h"
+#include "morph/regular_file.h"
 
 namespace morph {
 namespace {
@@ -366,18 +364,7 @@ Pipeline parse_pipeline(std::string_view json, const std::string& where) {
 }
 
 Pipeline load_pipeline(const std::filesystem::path& file) {
-  std::ifstream in(file, std::ios::binary);
-  std::string text;
-  if (in) {
-    // One byte more than is allowed is enough to know that a file is too large.
-    text.resize(kMaxBytes + 1);
-    in.read(text.data(), static_cast<std::streamsize>(text.size()));
-    text.resize(static_cast<std::size_t>(in.gcount()));
-  }
-  if (!in.is_open() || in.bad() || std::filesystem::is_directory(file))
-    throw Error(ErrorCode::pipeline, file.string(),
-                fmt::format("expected a readable pipeline document: {}", std::strerror(errno)));
-  Pipeline pipeline = parse_pipeline(text, file.string());
+  Pipeline pipeline = parse_pipeline(read_regular_file(file, kMaxBytes, ErrorCode::pipeline), file.string());
   pipeline.file = file;
   return pipeline;
 }

@@ -105,6 +105,7 @@ bool makes(const Pipeline& pipeline, const std::string& output) {
 }  // namespace
 
 RequestInput classify_input(const Engine& engine, const std::string& argument, const std::string& stdin_type) {
+  if (argument == "/dev/stdin") return classify_input(engine, "-", stdin_type);
   if (argument == "-") {
     if (!stdin_type.empty()) return {argument, stdin_type, false};
     const std::vector<std::byte> head = peek_stdin();

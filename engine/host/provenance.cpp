@@ -134,8 +134,8 @@ std::vector<std::filesystem::path> weight_files(const Engine& engine, const Plan
   return list;
 }
 
-/// The record that `bytes` of `file` hold somewhere.
-std::optional<nlohmann::json> find_record(std::string_view bytes, const std::filesystem::path& file) {
+/// The record that `bytes` hold somewhere.
+std::optional<nlohmann::json> find_record(std::string_view bytes, const std::string& where) {
   const std::size_t at = bytes.find(kMarker);
   if (at == std::string::npos) return std::nullopt;
   const std::size_t number = at + kMarker.size();
@@ -147,10 +147,10 @@ std::optional<nlohmann::json> find_record(std::string_view bytes, const std::fil
     length = length * 10 + static_cast<std::uintmax_t>(bytes[i] - '0');
   }
   if (!digits || length == 0 || length > kMaxRecord || colon + 1 + length > bytes.size())
-    throw Error(ErrorCode::format, file.string(), "its provenance record is cut short; the file was altered");
+    throw Error(ErrorCode::format, where, "its provenance record is cut short; the file was altered");
   nlohmann::json record = parse_limited(bytes.substr(colon + 1, length), kRecordLimits);
   if (record.is_discarded())
-    throw Error(ErrorCode::format, file.string(), "its provenance record is damaged; the file was altered");
+    throw Error(ErrorCode::format, where, "its provenance record is damaged; the file was altered");
   return record;
 }
 
@@ -322,11 +322,18 @@ std::optional<std::string> read_provenance(const std::filesystem::path& file) {
     append(0, kEnd);
     append(size - kEnd, kEnd);
   }
+  return find_provenance(bytes, file.string());
+}
+
+std::optional<std::string> find_provenance(std::string_view bytes, const std::string& where) {
   // In JSON the text is a string, with escapes of its own.
-  if (const nlohmann::json document = parse_limited(bytes, JsonLimits{2 * kEnd, 64, 1u << 20});
-      document.is_object() && document.contains("provenance") && document["provenance"].is_string())
-    bytes = document["provenance"].get<std::string>();
-  const std::optional<nlohmann::json> record = find_record(bytes, file);
+  std::string inner;
+  if (const nlohmann::json document = parse_limited(bytes, JsonLimits{16u << 20, 64, 1u << 20});
+      document.is_object() && document.contains("provenance") && document["provenance"].is_string()) {
+    inner = document["provenance"].get<std::string>();
+    bytes = inner;
+  }
+  const std::optional<nlohmann::json> record = find_record(bytes, where);
   return record ? std::optional(record->dump(2)) : std::nullopt;
 }
 

@@ -13,6 +13,7 @@
 
 #include "base/machine_memory.h"
 #include "morph/error.h"
+#include "morph/regular_file.h"
 
 namespace morph {
 namespace {
@@ -102,6 +103,9 @@ std::vector<DeviceInfo> Registry::devices() const {
 }
 
 std::string Registry::sniff(const std::filesystem::path& file) const {
+  if (const std::string other = other_than_file(file); !other.empty() && other != "nothing" && other != "a folder")
+    throw Error(ErrorCode::config, file.string(),
+                "expected a file, found " + other + "; what comes through a pipe goes to standard input (-)");
   std::ifstream in(file, std::ios::binary);
   std::array<char, 4096> head{};
   if (in) in.read(head.data(), static_cast<std::streamsize>(head.size()));

@@ -11,6 +11,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "morph/engine.h"
 
@@ -51,6 +52,10 @@ void keep_provenance(const std::string& path, const std::string& record);
 
 /// "morph-provenance:1:<bytes>:<JSON>", ASCII only.
 std::string embed_provenance(const std::string& record);
+
+/// The record (JSON) in the bytes of an output; nothing when there is none. Throws Error{format} at `where` when it is
+/// damaged or beyond the limits.
+std::optional<std::string> find_provenance(std::string_view bytes, const std::string& where);
 
 /// The record (JSON) in an output file or in the file beside it; nothing when there is none. Throws Error{format} when
 /// it is damaged, beyond what a record may have (4 MiB, 64 levels) or in no regular file.

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "morph/error.h"
+#include "morph/regular_file.h"
 #include "morph/registry.h"
 #include "morph/text.h"
 #include "utf8.h"
@@ -36,6 +37,8 @@ void append(std::string& bytes, const char* more, std::size_t n, const std::stri
 }
 
 std::string load(const std::string& path) {
+  if (const std::string other = other_than_file(path); !other.empty())
+    throw Error(ErrorCode::config, path, "expected a text file, found " + other);
   std::ifstream stream(path, std::ios::binary);
   if (!stream) throw Error(ErrorCode::config, path, "expected a text file, found none that can be opened");
   std::string bytes;
