@@ -12,8 +12,8 @@
 #include <utility>
 
 #include "morph/error.h"
-#include "morph/regular_file.h"
 #include "morph/registry.h"
+#include "morph/regular_file.h"
 #include "morph/text.h"
 #include "utf8.h"
 
