@@ -2,8 +2,9 @@
 # Nothing outside the cache is written, and the system's Python is never touched: pip runs in a venv in the cache.
 # Sourced; needs progress.sh. Defines functions only.
 
-# cache_root: the cache folder, $MORPH_CACHE if set.
-cache_root() { printf '%s' "${MORPH_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/morph}"; }
+# cache_root: the cache folder, $MORPH_CACHE if set, as an absolute path (it is compiled into what is built there, and the
+# scripts change folders).
+cache_root() { realpath -m -s -- "${MORPH_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/morph}"; }
 
 # build_jobs: how many compilers run at once (MORPH_JOBS, else the processors this process may use).
 build_jobs() { printf '%s' "${MORPH_JOBS:-$(nproc)}"; }
@@ -38,15 +39,18 @@ cache_pip() {
 }
 
 # fetch_package FOLDER REQUIREMENT SHA256 PIP-OPTIONS...: downloads one file of REQUIREMENT (name==version) into the
-# empty FOLDER, checks its sum and prints its path.
+# empty FOLDER and prints its path. pip compares the sum before it looks into the file: of a source package it runs
+# the build script to learn what it needs.
 fetch_package() {
   local folder=$1 requirement=$2 sum=$3 pip found log
   shift 3
   pip=$(cache_pip)
   log=$(cache_root)/logs/fetch-${requirement%%==*}.log
   mkdir -p "$folder"
+  printf '%s --hash=sha256:%s\n' "$requirement" "$sum" >"$folder.pinned"
   run_logged "download $requirement" "$log" "$pip" download --no-deps --disable-pip-version-check -d "$folder" "$@" \
-    "$requirement" || return 1
+    --require-hashes -r "$folder.pinned" || return 1
+  rm -f "$folder.pinned"
   found=$(find "$folder" -maxdepth 1 -type f | head -n 1)
   [[ -n $found ]] || die "$requirement: pip reported success but left no file in $folder (log: $log)"
   check_sum "$found" "$sum"

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Builds the tensor substrate (ggml, libllama, llama-common, libmtmd, llama-bench) from a pinned source package into a
-# prefix in the cache, once per version and recipe. CPU kernels and devices are modules that are chosen when the
-# program runs (GGML_BACKEND_DL), so one prefix serves every machine of an architecture.
+# Builds the tensor substrate (ggml, libllama, llama-common, libmtmd, ggml-rpc-server) from a pinned source package into
+# a prefix in the cache, once per version and recipe. CPU kernels and devices are modules that are chosen when the
+# program runs (GGML_BACKEND_DL), so one prefix serves every machine of an architecture. setup/substrate/adapt.py changes
+# a few lines of the source; llama-bench, which the benchmark compares with, stays as published (<prefix>/published).
 #
 #   substrate.sh                 build if missing, print the prefix
 #   substrate.sh --print-prefix  print the prefix only (exit 3 when it is not built yet)
@@ -29,7 +30,7 @@ for argument in "$@"; do
     --print-prefix) action=print ;;
     --configure-only) action=configure ;;
     -h | --help)
-      sed -n '2,13s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+      sed -n '2,14s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
       exit 0
       ;;
     *) die "substrate.sh: unknown option '$argument' (see --help)" ;;
@@ -56,6 +57,8 @@ options=(
   -DGGML_CPU_ALL_VARIANTS=ON
   -DGGML_NATIVE=OFF
   -DGGML_OPENMP=OFF
+  -DGGML_RPC=ON
+  -DGGML_RPC_RDMA=OFF
   -DLLAMA_BUILD_NUMBER=1
   "-DLLAMA_BUILD_COMMIT=$source_commit"
   -DLLAMA_BUILD_COMMON=ON
@@ -79,10 +82,9 @@ if [[ $flavour == cuda && -z ${CUDACXX:-} && -x /usr/local/cuda/bin/nvcc ]] && !
 fi
 
 # unpack_source FOLDER: downloads the pinned package and leaves its llama.cpp tree in FOLDER, with the CPU modules that
-# are not in $variants taken out of its build files, and the module folder compiled into libggml only (as published it
-# would be in the command line of every file that includes ggml.h, and no compiler cache could serve another prefix).
-# Threads that wait at a barrier give way after a few microseconds: as published they spin on, and where another program
-# has one of the cores a step takes ten times as long.
+# are not in $variants taken out of its build files, the module folder compiled into libggml only (as published it would
+# be in the command line of every file that includes ggml.h, and no compiler cache could serve another prefix), and our
+# changes to how threads wait and how a lost remote device is told.
 unpack_source() {
   local folder=$1 archive list
   archive=$(fetch_package "$folder.download" "llama-cpp-python==$version" "$source_sum" --no-binary llama-cpp-python)
@@ -91,9 +93,7 @@ unpack_source() {
   rm -rf "$folder.download"
   list=$folder/ggml/src/CMakeLists.txt
   sed -i 's/target_compile_definitions(ggml PUBLIC GGML_BACKEND_DIR=/target_compile_definitions(ggml PRIVATE GGML_BACKEND_DIR=/' "$list"
-  sed -i '/^void ggml_barrier(/,/^}/s/ggml_thread_cpu_relax();/static _Thread_local unsigned spins; if (++spins % 256 == 0) sched_yield(); else ggml_thread_cpu_relax();/' \
-    "$folder/ggml/src/ggml-cpu/ggml-cpu.c"
-  grep -q 'spins % 256' "$folder/ggml/src/ggml-cpu/ggml-cpu.c" || die 'the barrier of ggml is not where it was expected'
+  python3 "$here/substrate/adapt.py" "$folder" "$here/substrate" || die 'the source is not the one that our changes were made for'
   if [[ $variants != all ]]; then
     sed -i -E "/^if \(GGML_CPU_ALL_VARIANTS\)/,/^elseif \(GGML_CPU\)/{/ggml_add_cpu_backend_variant\((${variants// /|})[ )]/!s/^( *)ggml_add_cpu_backend_variant\(.*/\1# left out/}" "$list"
   fi
@@ -106,18 +106,36 @@ install_extras() {
   mkdir -p "$private" "$prefix/bin" "$prefix/share/licenses"
   (cd "$source/common" && find . \( -name '*.h' -o -name '*.hpp' \) -exec cp --parents -t "$private" {} +)
   (cd "$source/vendor" && cp -r --parents -t "$private" nlohmann/json.hpp nlohmann/json_fwd.hpp)
-  cp -P "$build"/bin/llama-bench "$build"/bin/libllama-bench-impl.so* "$prefix/bin/"
+  cp -P "$build"/bin/ggml-rpc-server "$prefix/bin/"
   cp "$source/LICENSE" "$prefix/share/licenses/llama.cpp"
 }
 
-targets=(ggml llama llama-common mtmd llama-bench)
+# install_published SOURCE BUILD PREFIX: llama-bench with the CPU modules as they are published, in PREFIX/published: what
+# adapt.py changed in the CPU module is put back and compiled again; the other libraries are the same files.
+install_published() {
+  local source=$1 build=$2 prefix=$3 place=$3/published
+  mkdir -p "$place/bin" "$place/lib/ggml-backends"
+  python3 "$here/substrate/adapt.py" --published "$source"
+  cmake -S "$source" -B "$build" -DGGML_BACKEND_DIR="${prefix#"$work/stage"}/published/lib/ggml-backends" || return 1
+  ninja -C "$build" -j "$(build_jobs)" ggml llama-bench || return 1
+  cp -P "$build"/bin/libggml.so* "$place/lib/"
+  cp -P "$build"/bin/llama-bench "$build"/bin/libllama-bench-impl.so* "$place/bin/"
+  cp "$build"/bin/libggml-cpu*.so "$place/lib/ggml-backends/"
+  cp -P --link "$prefix"/lib/lib{ggml-base,llama,llama-common,mtmd}.so* "$place/lib/"
+  printf '#!/bin/sh\nexec "$(dirname "$(readlink -f "$0")")/../published/bin/llama-bench" "$@"\n' >"$prefix/bin/llama-bench"
+  chmod +x "$prefix/bin/llama-bench"
+}
 
+targets=(ggml llama llama-common mtmd llama-bench ggml-rpc-server)
+root=$(cache_root)/substrate
+
+# The folder is part of the recipe: it is compiled into the libraries.
 recipe() {
-  printf '%s\n' "$version" "$source_sum" "$flavour" "$variants" "${options[@]}" "${targets[@]}"
-  declare -f unpack_source install_extras
+  printf '%s\n' "$version" "$source_sum" "$flavour" "$variants" "$root" "${options[@]}" "${targets[@]}"
+  declare -f unpack_source install_extras install_published
+  cat "$here"/substrate/*.h "$here"/substrate/adapt.py
 }
 hash=$(recipe | sha256sum | cut -c 1-12)
-root=$(cache_root)/substrate
 name=$version-$hash
 prefix=$root/$name
 work=$root/.build-$name
@@ -141,6 +159,8 @@ build_prefix() {
     ninja -C "$work/build" -j "$(build_jobs)" "${targets[@]}"
   DESTDIR=$work/stage run_logged 'install the tensor substrate' "$log" cmake --install "$work/build"
   install_extras "$work/source" "$work/build" "$work/stage$prefix"
+  run_logged 'build the benchmark of the published source' "$log" \
+    install_published "$work/source" "$work/build" "$work/stage$prefix"
   recipe >"$work/stage$prefix/complete"
   mv "$work/stage$prefix" "$prefix"
   rm -rf "$work"

@@ -55,6 +55,7 @@ BenchRows bench_speech(const BenchOptions& options);
 BenchRows bench_voice(const BenchOptions& options);
 BenchRows bench_hop(const BenchOptions& options);
 BenchRows bench_memory(const BenchOptions& options);
+BenchRows bench_busy(const BenchOptions& options);
 
 /// A file of the checkout's assets/. Throws Error{config} when it is not there.
 std::filesystem::path bench_asset(const std::string& relative);

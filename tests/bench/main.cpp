@@ -27,7 +27,8 @@ struct SubBench {
 };
 
 constexpr SubBench kSubBenches[] = {{"hop", bench_hop},       {"trunk", bench_trunk}, {"hearing", bench_hearing},
-                                    {"speech", bench_speech}, {"voice", bench_voice}, {"memory", bench_memory}};
+                                    {"speech", bench_speech}, {"voice", bench_voice}, {"memory", bench_memory},
+                                    {"busy", bench_busy}};
 
 double load_per_core() {
   double load = 0;
@@ -129,7 +130,7 @@ int main(int argc, char** argv) {
   std::vector<std::string> names;
   std::set<std::string> known = {"all"};
   for (const SubBench& sub : kSubBenches) known.insert(sub.name);
-  app.add_option("WHAT", names, "trunk, hearing, speech, voice, hop, memory; all when left out")
+  app.add_option("WHAT", names, "trunk, hearing, speech, voice, hop, memory, busy; all when left out")
       ->check(CLI::IsMember(known));
   app.add_option("--threads", options.threads, "Threads of every side (default: all cores)")
       ->check(CLI::Range(1, 1024));
