@@ -17,20 +17,20 @@ struct Losses {
   std::map<std::string, uint64_t> counts;
 };
 
-inline Losses & losses() {
-  static Losses * all = new Losses;  // never destroyed: connections may end after static objects
+inline Losses& losses() {
+  static Losses* all = new Losses;  // never destroyed: connections may end after static objects
   return *all;
 }
 
-inline void add(const std::string & endpoint) {
-  Losses & all = losses();
+inline void add(const std::string& endpoint) {
+  Losses& all = losses();
   std::lock_guard<std::mutex> lock(all.mutex);
   ++all.counts[endpoint];
 }
 
 // answer: what an unanswered question is taken to have been told. The fields that others divide by or that must not be
 // null get a harmless value; nothing is ever read through such an address.
-inline void answer(void * output, size_t size, bool must_not_be_zero) {
+inline void answer(void* output, size_t size, bool must_not_be_zero) {
   if (output == nullptr || size == 0) return;
   memset(output, 0, size);
   if (must_not_be_zero && size >= sizeof(uint64_t)) {
@@ -42,8 +42,8 @@ inline void answer(void * output, size_t size, bool must_not_be_zero) {
 }  // namespace morph_lost
 
 // How many connections to this endpoint were lost or could not be made, since the process began.
-extern "C" inline uint64_t morph_rpc_losses(const char * endpoint) {
-  morph_lost::Losses & all = morph_lost::losses();
+extern "C" inline uint64_t morph_rpc_losses(const char* endpoint) {
+  morph_lost::Losses& all = morph_lost::losses();
   std::lock_guard<std::mutex> lock(all.mutex);
   const auto found = all.counts.find(endpoint);
   return found == all.counts.end() ? 0 : found->second;

@@ -16,11 +16,12 @@
 
 // Looks at a barrier before a thread sleeps: about 2 microseconds, less than a sleep and a wake cost.
 #define MORPH_PATIENT_LOOKS 100
-// Looks for a next graph before a pool's thread sleeps, times the pool's `poll` (50 when left out): about 40 microseconds.
+// Looks for a next graph before a pool's thread sleeps, times the pool's `poll` (50 when left out): about 40
+// microseconds.
 #define MORPH_PATIENT_POLLS 32UL
 
 // patient_wait: returns when *word is no longer `old`. `sleeping` counts who must be woken.
-static inline void patient_wait(atomic_int * word, int old, atomic_int * sleeping, void (*relax)(void)) {
+static inline void patient_wait(atomic_int* word, int old, atomic_int* sleeping, void (*relax)(void)) {
   for (int look = 0; look < MORPH_PATIENT_LOOKS; ++look) {
     if (atomic_load_explicit(word, memory_order_acquire) != old) return;
     relax();
@@ -39,7 +40,7 @@ static inline void patient_wait(atomic_int * word, int old, atomic_int * sleepin
 }
 
 // patient_wake: call after *word was changed (sequentially consistent).
-static inline void patient_wake(atomic_int * word, atomic_int * sleeping) {
+static inline void patient_wake(atomic_int* word, atomic_int* sleeping) {
 #if defined(__linux__)
   if (atomic_load_explicit(sleeping, memory_order_seq_cst) > 0)
     syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 0x7fffffff, NULL, NULL, 0);
