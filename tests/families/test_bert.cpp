@@ -120,7 +120,8 @@ TEST_CASE("tensor/write stacks rows into NumPy's and safetensors files", "[unit]
       harness.feed("tensor", Packet::data(std::shared_ptr<const TensorPayload>(tensor)));
     }
     harness.end("tensor");
-    CHECK(harness.run() == StepStatus::done);
+    const StepStatus status = harness.run();  // may throw
+    CHECK(status == StepStatus::done);
     std::ifstream in(copy.path() / name, std::ios::binary);
     return std::string(std::istreambuf_iterator<char>(in), {});
   };

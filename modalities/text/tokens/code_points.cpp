@@ -6,20 +6,28 @@
 namespace morph::text {
 
 char32_t next_code_point(std::string_view bytes, std::size_t& at) {
-  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(bytes[i]); };
-  const unsigned lead = byte(at);
-  const std::size_t n = lead < 0x80 ? 1 : lead >= 0xC2 && lead < 0xE0 ? 2 : lead >= 0xE0 && lead < 0xF0 ? 3 : 4;
-  if (n == 1) return bytes[at++] & 0x7F;
-  char32_t code = lead & (0xFFU >> (n + 1));
-  bool good = lead >= 0xC2 && lead < 0xF5 && at + n <= bytes.size();
-  for (std::size_t i = 1; good && i < n; ++i) {
-    good = (byte(at + i) & 0xC0U) == 0x80U;
-    code = (code << 6) | (byte(at + i) & 0x3FU);
+  const unsigned lead = static_cast<unsigned char>(bytes[at++]);
+  if (lead < 0x80) return lead;
+  const std::size_t n_more = lead >= 0xC2 && lead < 0xE0   ? 1
+                             : lead >= 0xE0 && lead < 0xF0 ? 2
+                             : lead >= 0xF0 && lead < 0xF5 ? 3
+                                                           : 0;
+  if (n_more == 0) return 0xFFFD;
+  char32_t code = lead & (0x3FU >> n_more);
+  // The first byte that follows has a range of its own: no overlong forms, no surrogates, nothing beyond U+10FFFF.
+  unsigned low = lead == 0xE0   ? 0xA0
+                 : lead == 0xF0 ? 0x90
+                                : 0x80,
+           high = lead == 0xED   ? 0x9F
+                  : lead == 0xF4 ? 0x8F
+                                 : 0xBF;
+  for (std::size_t i = 0; i < n_more; ++i, low = 0x80, high = 0xBF) {
+    const unsigned byte = at < bytes.size() ? static_cast<unsigned char>(bytes[at]) : 0U;
+    if (byte < low || byte > high) return 0xFFFD;  // what was read so far is one fault
+    code = (code << 6) | (byte & 0x3FU);
+    ++at;
   }
-  good = good && !(n == 3 && (code < 0x800 || (code >= 0xD800 && code < 0xE000))) &&
-         !(n == 4 && (code < 0x10000 || code > 0x10FFFF));
-  at += good ? n : 1;
-  return good ? code : char32_t{0xFFFD};
+  return code;
 }
 
 void append_utf8(std::string& to, char32_t code) {

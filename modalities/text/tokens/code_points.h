@@ -8,7 +8,8 @@
 
 namespace morph::text {
 
-/// One code point of `bytes` at `at`, which moves past it; U+FFFD for a byte that begins no character.
+/// One code point of `bytes` at `at`, which moves past it; U+FFFD for bytes that begin a character and do not end it,
+/// or for one that begins none.
 char32_t next_code_point(std::string_view bytes, std::size_t& at);
 void append_utf8(std::string& to, char32_t code);
 /// Bytes that are no UTF-8 replaced by U+FFFD.

@@ -20,12 +20,16 @@ int spelled_byte(const std::string& token) {
   return parsed.ptr == token.data() + 5 ? value : -1;
 }
 
-/// Bytes in a row become their characters; those that make none become U+FFFD each.
+/// Bytes in a row become their characters; when they are no UTF-8 as a whole, each becomes U+FFFD.
 void fall_back(std::vector<std::string>& tokens) {
   std::vector<std::string> out;
   std::string bytes;
   const auto flush = [&] {
-    if (!bytes.empty()) out.push_back(whole_utf8(std::exchange(bytes, {})));
+    if (bytes.empty()) return;
+    const bool good = whole_utf8(bytes) == bytes;
+    for (std::size_t i = 0; !good && i < bytes.size(); ++i) out.emplace_back("\uFFFD");
+    if (good) out.push_back(bytes);
+    bytes.clear();
   };
   for (std::string& token : tokens) {
     if (const int byte = spelled_byte(token); byte >= 0) {
