@@ -12,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "morph/checkpoint.h"
 #include "morph/packet.h"
 #include "morph/pipeline.h"
 #include "morph/run.h"
@@ -31,19 +32,8 @@ struct ExecutorsOptions {
   std::function<std::thread(std::function<void()>)> make_thread{};
 };
 
-/// What a checkpoint file says about the plan it was taken from: enough to compile it again.
-struct CheckpointHeader {
-  std::string pipeline_json;  ///< to_json(Plan::source)
-  CompileOptions options;
-  std::uint64_t seed = 0;
-  std::map<std::string, Value> params;  ///< RunOptions::params, as they were when it was saved
-  bool strict = false;
-  Priority priority = Priority::normal;
-};
-
-/// Reads the head of a checkpoint file. Throws Error{format} when it is damaged, Error{config} when it is of a newer
-/// version.
-CheckpointHeader read_checkpoint_header(const std::filesystem::path& file);
+/// The head of a run's checkpoints, asked for when the first is written; run options are filled in by the executors.
+using RunOrigin = std::function<Checkpoint()>;
 
 /// Thread-safe. Outlives its runs; wakers may outlive it.
 class Executors {
@@ -56,13 +46,15 @@ class Executors {
   Executors& operator=(const Executors&) = delete;
 
   /// A run that has not started. `stages` has one entry per Plan::nodes; null for nodes with app_feed or app_read.
-  /// Throws Error{internal} when the two do not fit together.
+  /// `origin` may be empty: a checkpoint then names the plan's own document and no files. Throws Error{internal} when
+  /// plan and stages do not fit together, Error{config} for RunOptions::checkpoint (see there).
   std::unique_ptr<Run> create(std::shared_ptr<const Plan> plan, std::vector<std::shared_ptr<const Stage>> stages,
-                              RunOptions options);
+                              RunOptions options, RunOrigin origin = {});
   /// A run that goes on from a checkpoint once started. `plan` must be what compiling the header's pipeline gives.
-  /// Throws Error{format} for a damaged file, Error{pipeline} for another pipeline's.
+  /// Seed, priority and strict are the file's. Throws Error{format} for a damaged file, Error{pipeline} for another
+  /// pipeline's, Error{config} for one that is finished or worked on by another process.
   std::unique_ptr<Run> resume(std::shared_ptr<const Plan> plan, std::vector<std::shared_ptr<const Stage>> stages,
-                              const std::filesystem::path& file, RunOptions options);
+                              const std::filesystem::path& file, RunOptions options, RunOrigin origin = {});
   int n_threads() const;
 
   class Core;  ///< executor.h; for this folder only

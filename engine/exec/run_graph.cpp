@@ -174,6 +174,7 @@ OpenContext open_context(const RunGraph& graph, const GraphNode& node) {
   context.deadline = graph.options.deadline;
   context.stage = node.name;
   context.attachments = graph.options.attachments;
+  if (graph.folder) context.segments = graph.folder->of_stage(node.name);
   return context;
 }
 

@@ -13,8 +13,10 @@
 #include <vector>
 
 #include "exec/link_queue.h"
+#include "exec/run_folder.h"
 #include "exec/step_io.h"
 #include "exec/trace.h"
+#include "morph/checkpoint.h"
 #include "morph/guard.h"
 #include "morph/run.h"
 
@@ -84,14 +86,17 @@ struct RunGraph {
   int n_garbage = 0;       ///< states on their way to destruction
   StreamTime deadline{0};  ///< in the owner's time; 0: none
   FinishReason finish = FinishReason::none;
+  bool saving = false;  ///< its states are being written: none is stepped or destroyed meanwhile
   std::shared_ptr<const Error> error;
   std::vector<std::unique_ptr<StageState>> garbage;  ///< states of finished nodes; see Scheduler::take_garbage
   std::unique_ptr<TraceLog> trace;                   ///< null: not traced
+  std::function<Checkpoint()> origin;                ///< the head of its checkpoints; empty: of the plan alone
+  std::unique_ptr<RunFolder> folder;                 ///< with RunOptions::checkpoint
   std::function<void()> on_change;                   ///< endpoint or run state changed; called under the owner's lock
 
   bool over() const { return state == RunState::finished || state == RunState::failed || state == RunState::cancelled; }
   /// Over, and no thread touches any of it.
-  bool quiescent() const { return over() && n_running == 0 && n_garbage == 0 && garbage.empty(); }
+  bool quiescent() const { return over() && n_running == 0 && n_garbage == 0 && garbage.empty() && !saving; }
   GraphLink& link(int index) { return links[static_cast<std::size_t>(index)]; }
   GraphNode& node(int index) { return *nodes[static_cast<std::size_t>(index)]; }
 };

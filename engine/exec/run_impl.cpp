@@ -2,6 +2,7 @@
 #include "exec/run_impl.h"
 
 #include <algorithm>
+#include <exception>
 #include <span>
 #include <utility>
 
@@ -37,6 +38,11 @@ RunImpl::~RunImpl() {
   }
   core_->join_blocking(*graph_);
   try {
+    seal_checkpoint();
+  } catch (const Error& error) {
+    log(LogLevel::warning, "exec/checkpoint", error.what());
+  }
+  try {
     write_trace();
   } catch (const Error& error) {
     log(LogLevel::warning, "exec/trace", error.what());
@@ -44,6 +50,7 @@ RunImpl::~RunImpl() {
   const std::lock_guard lock(core_->mutex());
   core_->scheduler().forget(*graph_);
   graph_->on_change = nullptr;
+  graph_->folder.reset();
 }
 
 /// Lock held. A run that was never started has nothing to wait for but its garbage.
@@ -235,20 +242,66 @@ void RunImpl::pause() {
 }
 
 void RunImpl::resume() {
-  const std::lock_guard lock(core_->mutex());
+  std::unique_lock lock(core_->mutex());
+  changed_.wait(lock, [this] { return !graph_->saving; });
   core_->scheduler().resume(graph_, core_->now());
   core_->dispatch();
 }
 
+const Checkpoint& RunImpl::origin() {
+  if (origin_) return *origin_;
+  Checkpoint made;
+  if (graph_->origin) {
+    made = graph_->origin();
+  } else {
+    made.pipeline = graph_->plan->source;
+    made.options = graph_->plan->options;
+  }
+  made.run.seed = graph_->options.seed;
+  made.run.priority = graph_->options.priority;
+  made.run.strict = graph_->options.strict;
+  return origin_.emplace(std::move(made));
+}
+
 void RunImpl::checkpoint(const std::filesystem::path& file) {
-  std::vector<std::byte> body;
+  const std::lock_guard one_save(save_mutex_);
+  const Checkpoint& head = origin();  // hashes files; before the run is held up
+  RunSnapshot snapshot;
   {
     const std::lock_guard lock(core_->mutex());
-    if (!graph_->paused || graph_->n_running > 0 || graph_->over())
+    if (!graph_->paused || graph_->n_running > 0 || graph_->over() || graph_->saving)
       throw Error(ErrorCode::pipeline, graph_->plan->name, "only a paused run can be saved; call pause() first");
-    body = save_run(*graph_);
+    snapshot = snapshot_run(*graph_);
+    core_->scheduler().begin_saving(*graph_);
   }
-  write_checkpoint(file, body);
+  std::vector<std::byte> body;
+  std::exception_ptr failed;
+  try {
+    body = encode_run(head, snapshot);
+  } catch (...) {  // carried past the end of saving
+    failed = std::current_exception();
+  }
+  {
+    const std::lock_guard lock(core_->mutex());
+    core_->scheduler().end_saving(*graph_);
+    core_->dispatch();
+  }
+  if (failed) std::rethrow_exception(failed);
+  const bool own = graph_->folder && file == graph_->options.checkpoint;
+  write_checkpoint(file, body, own ? graph_->folder->temporary() : std::filesystem::path());
+  if (own) graph_->folder->keep();
+}
+
+void RunImpl::seal_checkpoint() {
+  const std::lock_guard one_save(save_mutex_);
+  if (!graph_->folder) return;
+  {
+    const std::lock_guard lock(core_->mutex());
+    if (graph_->state != RunState::finished) return;
+  }
+  write_checkpoint(graph_->options.checkpoint, encode_finished(origin()), graph_->folder->temporary());
+  graph_->folder->remove();
+  graph_->folder.reset();
 }
 
 void RunImpl::wait() {
@@ -258,6 +311,7 @@ void RunImpl::wait() {
       throw Error(ErrorCode::config, graph_->plan->name, "the run was not started; call start() first");
     wait_until_quiescent(lock);
   }
+  seal_checkpoint();
   std::shared_ptr<const Error> no_trace;
   try {
     write_trace();

@@ -3,6 +3,8 @@
 
 #include <condition_variable>
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <string>
 
 #include "exec/executor.h"
@@ -41,6 +43,10 @@ class RunImpl final : public Run {
   void wait_until_quiescent(std::unique_lock<std::mutex>& lock);
   /// Once, when the run was traced; the lock is not held. Throws what OutputFile does.
   void write_trace();
+  /// The head of this run's checkpoints; asked for once.
+  const Checkpoint& origin();
+  /// Once, when the run has finished: its checkpoint becomes a note of that, and its segments go.
+  void seal_checkpoint();
 
   std::shared_ptr<Executors::Core> core_;
   std::shared_ptr<RunGraph> graph_;
@@ -49,6 +55,8 @@ class RunImpl final : public Run {
   std::unique_ptr<OutputFile> trace_file_;  ///< from start() until the trace is in it
   bool starting_ = false;
   std::size_t next_read_ = 0;  ///< where read_any begins, so that each output has its turn
+  std::mutex save_mutex_;      ///< one checkpoint at a time; taken before the core's
+  std::optional<Checkpoint> origin_;
 };
 
 }  // namespace morph::exec

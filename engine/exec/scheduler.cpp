@@ -145,6 +145,12 @@ void Scheduler::resume(const Graph& graph, StreamTime now) {
   settle(graph, now);
 }
 
+void Scheduler::end_saving(RunGraph& graph) {
+  graph.saving = false;
+  if (!graph.garbage.empty()) signals_.push_back(kLightLane);
+  if (graph.on_change) graph.on_change();
+}
+
 void Scheduler::forget(RunGraph& graph) {
   for (auto& node : graph.nodes) {
     if (node->phase == NodePhase::ready) remove_ready(*node);
@@ -652,6 +658,10 @@ std::vector<LaneId> Scheduler::take_signals() {
 std::vector<Scheduler::Garbage> Scheduler::take_garbage() {
   std::vector<Garbage> all;
   for (Graph& graph : std::exchange(with_garbage_, {})) {
+    if (graph->saving) {
+      with_garbage_.push_back(std::move(graph));
+      continue;
+    }
     graph->n_garbage += static_cast<int>(graph->garbage.size());
     std::vector<std::unique_ptr<StageState>> states = std::exchange(graph->garbage, {});
     all.push_back({std::move(graph), std::move(states)});

@@ -59,6 +59,10 @@ class Scheduler {
   /// Forgets a run that is quiescent or never started.
   void forget(RunGraph& graph);
   std::vector<GraphNode*> blocking_nodes(RunGraph& graph) const;
+  /// The states of a paused run at rest are read without the lock, until end_saving(): resume() comes after that, and
+  /// what a cancel leaves of them is not destroyed before.
+  void begin_saving(RunGraph& graph) { graph.saving = true; }
+  void end_saving(RunGraph& graph);
 
   // Endpoints of the application.
   /// `packet` is taken only when accepted. A flush is always accepted while the input is open.

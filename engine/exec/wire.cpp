@@ -73,6 +73,16 @@ void Writer::floats(std::span<const float> values) {
   }
 }
 
+void Writer::integers(std::span<const std::int32_t> values) {
+  u64(values.size());
+  for (const std::int32_t value : values) u32(static_cast<std::uint32_t>(value));
+}
+
+void Writer::optional(const std::optional<std::uint64_t>& value) {
+  boolean(value.has_value());
+  if (value) u64(*value);
+}
+
 void Writer::value(const Value& value) {
   u8(static_cast<std::uint8_t>(value.index()));
   if (const auto* flag = std::get_if<bool>(&value)) boolean(*flag);
@@ -152,6 +162,17 @@ std::vector<float> Reader::floats() {
     for (float& value : values) value = f32();
   }
   return values;
+}
+
+std::vector<std::int32_t> Reader::integers() {
+  std::vector<std::int32_t> values(count(u64(), sizeof(std::int32_t)));
+  for (std::int32_t& value : values) value = static_cast<std::int32_t>(u32());
+  return values;
+}
+
+std::optional<std::uint64_t> Reader::optional() {
+  if (!boolean()) return std::nullopt;
+  return u64();
 }
 
 Value Reader::value() {

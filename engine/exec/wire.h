@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -42,9 +43,11 @@ class Writer {
   void f32(float value);
   void f64(double value);
   void boolean(bool value) { u8(value ? 1 : 0); }
-  void string(std::string_view text);            ///< length u32, bytes
-  void bytes(std::span<const std::byte> value);  ///< length u64, bytes
-  void floats(std::span<const float> values);    ///< count u64, values
+  void string(std::string_view text);                        ///< length u32, bytes
+  void bytes(std::span<const std::byte> value);              ///< length u64, bytes
+  void floats(std::span<const float> values);                ///< count u64, values
+  void integers(std::span<const std::int32_t> values);       ///< count u64, values
+  void optional(const std::optional<std::uint64_t>& value);  ///< flag u8, value where there is one
   void value(const Value& value);
   void params(const Params& params);
   void format(const Format& format);
@@ -69,6 +72,8 @@ class Reader {
   std::string string();
   std::span<const std::byte> bytes();  ///< a view into what is read
   std::vector<float> floats();
+  std::vector<std::int32_t> integers();
+  std::optional<std::uint64_t> optional();
   Value value();
   Params params();
   Format format();

@@ -64,6 +64,24 @@ std::optional<Format> meet(const std::vector<FormatPattern>& offered, const std:
   return std::nullopt;
 }
 
+/// What is offered with the choices that it leaves made as `accepted` wants them, then as it stands: a converter in the
+/// middle that would keep what it is given (two channels, say) makes way for what is needed behind the next one.
+std::vector<FormatPattern> towards(const std::vector<FormatPattern>& accepted,
+                                   const std::vector<FormatPattern>& offered) {
+  std::vector<FormatPattern> all;
+  for (const FormatPattern& pattern : accepted)
+    for (FormatPattern offer : offered) {
+      for (const auto& [field, wanted] : pattern.fields) {
+        const auto found = offer.fields.find(field);
+        if (found == offer.fields.end()) continue;
+        if (const std::optional<Constraint> both = found->second.intersect(wanted)) found->second = *both;
+      }
+      all.push_back(std::move(offer));
+    }
+  all.insert(all.end(), offered.begin(), offered.end());
+  return all;
+}
+
 }  // namespace
 
 ConverterSearch find_converters(const Registry& registry,
@@ -84,7 +102,7 @@ ConverterSearch find_converters(const Registry& registry,
   for (const auto& [first, first_applied] : first_hops)
     for (const Candidate& second : all) {
       if (&second == first) continue;
-      for (const Applied& applied : apply(second, first_applied.offered, find_model))
+      for (const Applied& applied : apply(second, towards(accepted, first_applied.offered), find_model))
         if (std::optional<Format> output = meet(applied.offered, accepted)) {
           search.chain = ConverterChain{{{first->spec, first->params, first_applied.input, applied.input},
                                          {second.spec, second.params, applied.input, *output}}};

@@ -18,10 +18,12 @@
 #include "base/machine_memory.h"
 #include "exec/executors.h"
 #include "graph/compile.h"
+#include "graph/flat_document.h"
 #include "graph/memory_plan.h"
 #include "graph/run_params.h"
 #include "graph/stage_key.h"
 #include "host/admission.h"
+#include "host/file_records.h"
 #include "host/ledger.h"
 #include "host/stage_cache.h"
 #include "host/stage_memory.h"
@@ -242,6 +244,38 @@ struct Engine::Impl {
     };
     return admitted(std::move(run), std::make_shared<Ticket>(Ticket{std::move(grant), std::move(loaded.use)}));
   }
+
+  /// What a run's checkpoints say it was made from. Other processes may have another working folder: paths are
+  /// absolute.
+  Checkpoint origin_of(const Plan& plan) const {
+    FlatDocument flat = flat_document(plan, registry, library);
+    Checkpoint origin;
+    origin.pipeline = std::move(flat.pipeline);
+    origin.options = std::move(flat.options);
+    for (Binding& binding : origin.options.bindings) {
+      if (!binding.params.has("path") || binding.params.get_string("path") == "-") continue;
+      const std::filesystem::path path = binding.params.get_string("path");
+      binding.params.set("path", std::filesystem::absolute(path).lexically_normal().string());
+    }
+    for (PipelineStage& stage : origin.pipeline.stages) {  // so are models that were named by their place
+      const Params given = stage.params;
+      for (const auto& [name, value] : given.values()) {
+        const std::string* model = std::get_if<std::string>(&value);
+        if (model == nullptr || model->empty() || !names_model(name)) continue;
+        if (const std::filesystem::path found = locator.find(*model); found == *model)
+          stage.params.set(name, std::filesystem::absolute(found).lexically_normal().string());
+      }
+    }
+    origin.weights = weight_records(plan, find_model());
+    origin.inputs = input_records(plan);
+    return origin;
+  }
+
+  /// Asked when the run is made where it is known that it will be saved: the files it loads are the ones recorded.
+  exec::RunOrigin origin(const std::shared_ptr<const Plan>& plan, const RunOptions& options) const {
+    if (options.checkpoint.empty()) return [this, plan] { return origin_of(*plan); };
+    return [made = origin_of(*plan)] { return made; };
+  }
 };
 
 Engine::Engine(EngineOptions options, const std::function<void(Registry&)>& fill)
@@ -298,12 +332,26 @@ void Engine::load(const std::shared_ptr<const Plan>& plan,
 MemoryReport Engine::memory() const { return impl_->ledger->report(); }
 
 std::unique_ptr<Run> Engine::create_run(const std::shared_ptr<const Plan>& plan, const RunOptions& options) {
-  return impl_->admit(plan, [&](Stages stages) { return impl_->executors->create(plan, std::move(stages), options); });
+  return impl_->admit(plan, [&](Stages stages) {
+    return impl_->executors->create(plan, std::move(stages), options, impl_->origin(plan, options));
+  });
 }
 
 std::unique_ptr<Run> Engine::resume_run(const std::filesystem::path& file, const RunOptions& options) {
-  const exec::CheckpointHeader header = exec::read_checkpoint_header(file);
-  const CompileResult compiled = compile(parse_pipeline(header.pipeline_json, file.string()), header.options);
+  Checkpoint checkpoint = read_checkpoint(file);
+  checkpoint.run.on_progress = options.on_progress;
+  checkpoint.run.trace = options.trace;
+  return resume_run(checkpoint);
+}
+
+std::unique_ptr<Run> Engine::resume_run(const Checkpoint& checkpoint) {
+  if (checkpoint.finished) {
+    std::error_code ignored;  // a process that was killed right after it had finished leaves its segments
+    std::filesystem::remove_all(parts_folder(checkpoint.file), ignored);
+    throw Error(ErrorCode::config, checkpoint.file.string(),
+                "the run of this checkpoint is finished: what it made is whole, and nothing is left to resume");
+  }
+  const CompileResult compiled = compile(checkpoint.pipeline, checkpoint.options);
   if (compiled.plan == nullptr) {
     std::string text = "the checkpoint's pipeline does not compile here:";
     ErrorCode code = ErrorCode::pipeline;
@@ -312,12 +360,15 @@ std::unique_ptr<Run> Engine::resume_run(const std::filesystem::path& file, const
       if (code == ErrorCode::pipeline) code = each.code;
       text += "\n  " + each.where + ": " + each.message;
     }
-    throw Error(code, file.string(), text);
+    throw Error(code, checkpoint.file.string(), text);
   }
-  RunOptions resumed = options;
-  resumed.seed = header.seed;
+  check_records(checkpoint.inputs, input_records(*compiled.plan), ErrorCode::config);
+  Checkpoint origin = checkpoint;
+  origin.weights = weight_records(*compiled.plan, impl_->find_model());
+  check_records(checkpoint.weights, origin.weights, ErrorCode::weights);
   return impl_->admit(compiled.plan, [&](Stages stages) {
-    return impl_->executors->resume(compiled.plan, std::move(stages), file, resumed);
+    return impl_->executors->resume(compiled.plan, std::move(stages), checkpoint.file, checkpoint.run,
+                                    [origin] { return origin; });
   });
 }
 

@@ -12,6 +12,7 @@
 #include <span>
 
 #include "base/byte_file.h"
+#include "host/file_records.h"
 #include "morph/json_limits.h"
 #include "morph/log.h"
 #include "morph/output_file.h"
@@ -90,48 +91,6 @@ nlohmann::json to_json_params(const Params& params) {
   for (const auto& [name, value] : params.values())
     if (name != "provenance") object[name] = to_json_value(value);
   return object;
-}
-
-/// A weight file and, for the first part of a split GGUF (NAME-00001-of-00003.gguf), the parts that lie beside it.
-std::vector<std::filesystem::path> with_parts(const std::filesystem::path& file) {
-  constexpr std::string_view kFirst = "-00001-of-";
-  const std::string name = file.filename().string();
-  const std::size_t at = name.rfind(kFirst);
-  std::vector<std::filesystem::path> files{file};
-  if (at == std::string::npos || !name.ends_with(".gguf")) return files;
-  const std::string total = name.substr(at + kFirst.size());  // 00003.gguf
-  for (int part = 2; part <= 99999; ++part) {
-    const auto other = file.parent_path() / fmt::format("{}-{:05}-of-{}", name.substr(0, at), part, total);
-    if (!std::filesystem::is_regular_file(other)) break;
-    files.push_back(other);
-  }
-  return files;
-}
-
-/// The weight files of a plan: every parameter that names a model (by convention "model", "voice" or "*_model").
-std::vector<std::filesystem::path> weight_files(const Engine& engine, const Plan& plan) {
-  std::map<std::string, std::filesystem::path> files;
-  for (const PlanNode& node : plan.nodes) {
-    for (const auto& [name, value] : node.params.values()) {
-      const std::string* text = std::get_if<std::string>(&value);
-      const bool names_model = name == "model" || name == "voice" || name.ends_with("_model");
-      if (text == nullptr || text->empty() || !names_model) continue;
-      const std::filesystem::path found = engine.locator().find(*text);
-      if (std::filesystem::is_regular_file(found)) {
-        for (const std::filesystem::path& file : with_parts(found)) files[file.string()] = file;
-        continue;
-      }
-      for (const auto& entry : std::filesystem::recursive_directory_iterator(found)) {
-        const std::string suffix = entry.path().extension().string();
-        if (entry.is_regular_file() && (suffix == ".safetensors" || suffix == ".gguf" || suffix == ".onnx" ||
-                                        suffix == ".npy" || suffix == ".npz" || suffix == ".bin"))
-          files[entry.path().string()] = entry.path();
-      }
-    }
-  }
-  std::vector<std::filesystem::path> list;
-  for (auto& [name, file] : files) list.push_back(std::move(file));
-  return list;
 }
 
 /// The record that `bytes` hold somewhere.
@@ -248,7 +207,8 @@ std::string make_provenance(const Engine& engine, const Plan& plan, std::uint64_
   }
   record["bindings"] = std::move(bindings);
   nlohmann::json weights = nlohmann::json::array();
-  for (const auto& file : weight_files(engine, plan))
+  const auto find_model = [&engine](const std::string& model) { return engine.locator().find(model); };
+  for (const auto& [name, file] : weight_files(plan, find_model))
     weights.push_back({{"file", text_to_json(file.parent_path().filename().string() + "/" + file.filename().string())},
                        {"sha256", file_sha256(file, true)}});
   record["weights"] = std::move(weights);

@@ -182,6 +182,7 @@ struct StageHarness::Impl {
     opening.stage = "harness";
     opening.strict = options.strict;
     opening.attachments = options.attachments;
+    opening.segments = options.segments;
   }
 
   void create(const Params& given, const HarnessOptions& options) {

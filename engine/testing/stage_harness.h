@@ -33,6 +33,7 @@ struct HarnessOptions {
   std::uint64_t seed = 0;
   bool strict = false;
   Attachments attachments{};
+  std::filesystem::path segments{};  ///< as of a run that is saved; empty: it is not
 };
 
 /// `params` over the defaults of `spec`. Throws Error{config} for a name the spec does not have.

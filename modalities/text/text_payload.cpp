@@ -89,6 +89,14 @@ std::shared_ptr<const Payload> decode_text(std::span<const std::byte> body) {
   return value;
 }
 
+void save_text(const Text& text, wire::Writer& writer) {
+  std::vector<std::byte> body;
+  text.encode(body);
+  writer.bytes(body);
+}
+
+Text restore_text(wire::Reader& reader) { return dynamic_cast<const Text&>(*decode_text(reader.bytes())); }
+
 void guard_text(const Payload& payload, GuardReport& report) {
   const auto* value = dynamic_cast<const Text*>(&payload);
   if (value == nullptr) return;

@@ -7,10 +7,19 @@
 #include "morph/guard.h"
 #include "morph/text.h"
 
+namespace morph::wire {
+class Reader;
+class Writer;
+}  // namespace morph::wire
+
 namespace morph::text {
 
 /// Reads what Text::encode wrote. Throws Error{format}.
 std::shared_ptr<const Payload> decode_text(std::span<const std::byte> body);
+
+/// A text as part of a stage's saved state, and back.
+void save_text(const Text& text, wire::Writer& writer);
+Text restore_text(wire::Reader& reader);
 
 /// Counts characters' bytes, so that an answer or a transcript without any is named.
 void guard_text(const Payload& payload, GuardReport& report);

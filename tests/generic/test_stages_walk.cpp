@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <vector>
@@ -232,6 +233,61 @@ void check_two_sessions(const Case& one) {
   CHECK(sent_by(*first, one.spec, true) == sent_by(second, one.spec, false));
 }
 
+/// What a sink has written so far, or "".
+std::string written_by(const Case& one) {
+  if (!one.params.has("path") || one.spec.sink_of.empty()) return "";
+  std::ifstream file(one.params.get_string("path"), std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
+
+/// Saved after every number of steps and gone on with in another state, it sends and writes the same.
+void check_saving(Case one, const Folder& folder) {
+  INFO("saved between two steps");
+  if (!one.spec.checkpointable) return;
+  const auto whole = one.make();
+  one.feed(*whole);
+  one.end(*whole);
+  REQUIRE(whole->run() == StepStatus::done);
+  const std::vector<std::vector<std::byte>> expected = sent_by(*whole, one.spec, false);
+  const std::string expected_file = written_by(one);
+  one.options.segments = folder.path() / "segments";
+  bool done = false;
+  for (std::size_t n_steps = 0; !done && n_steps < 50; ++n_steps) {
+    INFO("after " << n_steps << " steps");
+    const auto first = one.make();
+    one.feed(*first);
+    one.end(*first);
+    for (std::size_t i = 0; i < n_steps; ++i) done = first->step() == StepStatus::done;
+    if (done) break;
+    std::vector<std::vector<std::byte>> sent = sent_by(*first, one.spec, false);
+    const auto second = one.make();
+    second->state().restore(first->state().save());
+    for (const PortSpec& port : one.spec.inputs) {
+      const auto payloads = samples_of(one.options.inputs.at(port.name));
+      const std::size_t n_left = first->available(port.name);
+      for (std::size_t i = payloads.size() - n_left; i < payloads.size(); ++i)
+        second->feed(port.name, Packet::data(payloads[i], std::chrono::milliseconds(250) * static_cast<long>(i)));
+      second->end(port.name);
+    }
+    REQUIRE(second->run() == StepStatus::done);
+    const std::vector<std::vector<std::byte>> rest = sent_by(*second, one.spec, false);
+    for (std::size_t i = 0; i < sent.size(); ++i) sent[i].insert(sent[i].end(), rest[i].begin(), rest[i].end());
+    CHECK(sent == expected);
+    CHECK(written_by(one) == expected_file);
+    const std::vector<std::byte> saved = first->state().save();
+    for (std::size_t n = 0; n < saved.size(); n += 1 + saved.size() / 20) {  // cut short: refused, by name
+      const auto damaged = one.make();
+      try {
+        damaged->state().restore(std::span(saved).first(n));
+        FAIL_CHECK("a state of " << n << " of " << saved.size() << " bytes was taken");
+      } catch (const Error& error) {
+        CHECK(error.code() == ErrorCode::format);
+      }
+    }
+  }
+  std::filesystem::remove_all(folder.path() / "segments");
+}
+
 /// Returns how many stages were driven.
 std::size_t walk(bool with_weights) {
   REQUIRE(std::getenv("MORPH_SOURCE_DIR") != nullptr);
@@ -258,6 +314,7 @@ std::size_t walk(bool with_weights) {
       check_sample(one);
       check_wrong_payload(one);
       check_cancel(one);
+      check_saving(one, folder);
       if (spec.sink_of.empty()) check_two_sessions(one);  // two writers of one file have no order
     } catch (const Error& error) {
       FAIL_CHECK(error.what());

@@ -21,4 +21,8 @@ struct Outcome {
 /// the exit code.
 Outcome execute(Engine& engine, const Pipeline& pipeline, CompileOptions compile, const CommonOptions& options);
 
+/// Goes on with a run that was saved, whose options the caller may have changed, and saves it to the same file. Prints
+/// and throws as execute() does.
+Outcome resume_saved(Engine& engine, Checkpoint checkpoint, const CommonOptions& options);
+
 }  // namespace morph::command

@@ -29,6 +29,7 @@ constexpr const char* kDescription =
     "  morph \"What is a glacier?\"              chat\n"
     "  morph scan.png \"what does it say?\"      read an image\n"
     "  morph explain talk.mp3                  show the compiled pipeline, its devices and memory\n"
+    "  morph book.txt -o book.flac --checkpoint book.run    and `morph resume book.run` after a crash\n"
     "\n"
     "An INPUT is a file (its content says what it is), - for standard input, or a prompt in quotes.\n"
     "What is made is said by the suffix of OUT; without -o, text goes to the terminal.";
@@ -57,6 +58,7 @@ int run(int argc, char** argv) {
   morph::command::add_models(app, result);
   morph::command::add_pull(app, result);
   morph::command::add_replay(app, result);
+  morph::command::add_resume(app, result);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

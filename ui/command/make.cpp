@@ -116,6 +116,7 @@ void add_make(CLI::App& app, CommandResult& result) {
       "--stdout-type", options->stdout_type,
       "What to make for -o -: text, audio as it comes, or a whole file by its suffix, such as .flac (default text)");
   add_common_options(app, options->common);
+  add_checkpoint_options(app, options->common);
   app.callback([&app, &result, options] {
     if (!app.get_subcommands().empty() || options->inputs.empty()) return;
     result.exit_code = make(*options);
@@ -132,6 +133,7 @@ void add_run(CLI::App& app, CommandResult& result) {
   run->add_option("--stdout-type", options->stdout_type, "A whole file for -o -, by its suffix, such as .flac");
   run->add_flag("--list", options->list, "List the pipelines");
   add_common_options(*run, options->common);
+  add_checkpoint_options(*run, options->common);
   run->callback([&result, options] {
     if (options->list || options->pipeline.empty())
       result.exit_code = list_pipelines(options->common);

@@ -38,6 +38,17 @@ void add_common_options(CLI::App& app, CommonOptions& options) {
   app.add_flag("-q,--quiet", options.quiet, "No progress");
 }
 
+void add_checkpoint_options(CLI::App& app, CommonOptions& options) {
+  app.add_option(
+      "--checkpoint", options.checkpoint,
+      "Save the work to this file as it goes; after a crash or a kill, `morph resume FILE` goes on from there");
+  add_checkpoint_interval(app, options);
+}
+
+void add_checkpoint_interval(CLI::App& app, CommonOptions& options) {
+  app.add_option("--checkpoint-every", options.checkpoint_every, "How often it is saved: 500ms, 5s, 2m (default 5s)");
+}
+
 std::string version() { return MORPH_VERSION; }
 
 std::unique_ptr<Engine> make_engine(const CommonOptions& options) {

@@ -27,11 +27,18 @@ struct CommonOptions {
   bool show = false;  ///< by-products on stderr even where it is no terminal
   std::string trace;  ///< file for a Perfetto trace
   Provenance provenance = Provenance::full;
+  std::string checkpoint;  ///< file that the run is saved to; empty: it is not
+  std::string checkpoint_every = "5s";
   std::vector<std::string> params;  ///< "name=value" or "stage.param=value"
 };
 
 /// Adds --memory, --device, --threads, --seed, --json, --quiet, --trace, --metrics, -p to a subcommand.
 void add_common_options(CLI::App& app, CommonOptions& options);
+
+/// --checkpoint and --checkpoint-every, for commands that make something; the second alone for those that go on with
+/// it.
+void add_checkpoint_options(CLI::App& app, CommonOptions& options);
+void add_checkpoint_interval(CLI::App& app, CommonOptions& options);
 
 /// Version of the program, as printed by --version and written into provenance.
 std::string version();

@@ -21,5 +21,6 @@ void add_bench(CLI::App& app, CommandResult& result);  ///< bench [WHAT...]: mea
 void add_models(CLI::App& app, CommandResult& result);
 void add_pull(CLI::App& app, CommandResult& result);
 void add_replay(CLI::App& app, CommandResult& result);
+void add_resume(CLI::App& app, CommandResult& result);  ///< resume FILE: go on with a run that was saved
 
 }  // namespace morph::command

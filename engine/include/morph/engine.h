@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "morph/checkpoint.h"
 #include "morph/device.h"
 #include "morph/memory.h"
 #include "morph/model.h"
@@ -51,8 +52,14 @@ class Engine {
   /// A run that has not started. Throws Error{resource} as load() does, also when it would break the memory budget of a
   /// live run.
   std::unique_ptr<Run> create_run(const std::shared_ptr<const Plan>& plan, const RunOptions& options);
-  /// Continues a checkpoint (see Run::checkpoint).
+  /// A run, not started, that goes on from what was saved (see Run::checkpoint), and is saved to the same file again.
+  /// `options` gives observers (progress, trace); seed, priority and strict are the run's own. Throws what
+  /// read_checkpoint() does, Error{config} for a run that is finished, whose input has changed or that another process
+  /// works on, Error{weights} naming the file where the model is not the one it was begun with, and the first error of
+  /// compiling it here.
   std::unique_ptr<Run> resume_run(const std::filesystem::path& file, const RunOptions& options);
+  /// The same with what the caller changed in `checkpoint.options` (another device, other places for its outputs).
+  std::unique_ptr<Run> resume_run(const Checkpoint& checkpoint);
 
   /// What is held and promised, on the host and on every device.
   MemoryReport memory() const;

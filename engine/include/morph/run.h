@@ -28,6 +28,10 @@ struct RunOptions {
   std::map<std::string, Value> params;
   /// What stages may take up and leave changed; see attachment.h.
   Attachments attachments;
+  /// File that this run will be saved to (morph/checkpoint.h): its sinks keep segments in the folder beside it, which
+  /// is made empty at once and goes when the run has finished; empty: it is not. With this no other process may work on
+  /// the same file. Throws Error{config} otherwise.
+  std::filesystem::path checkpoint{};
   std::filesystem::path trace;  ///< Chrome/Perfetto trace written at the end; empty = none
   /// Called from engine threads when a stage reports progress; must be quick. What it throws fails the run once the
   /// step under way has ended, with where = "pipeline/stage/progress"; it is not called again.
@@ -81,8 +85,9 @@ class Run {
   virtual void cancel() = 0;  ///< takes effect within one stage step; returns at once
   virtual void pause() = 0;   ///< returns when no step of this run is running
   virtual void resume() = 0;
-  /// Writes what is needed to go on in another process (run must be paused). Throws Error{pipeline} naming the stages
-  /// that cannot be saved.
+  /// Writes what is needed to go on in another process (run must be paused; it stays so until this returns). Other runs
+  /// go on. The file appears whole or not at all. Throws Error{pipeline} naming the stages that cannot be saved,
+  /// Error{config} when the folder cannot be written to, Error{resource} when the disk is full.
   virtual void checkpoint(const std::filesystem::path& file) = 0;
   /// Waits for the end. Rethrows the error the run failed with; Error{cancelled} when it was cancelled.
   virtual void wait() = 0;

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -96,7 +97,10 @@ class StageState {
   /// that joins several streams overrides this one and drops the work of that input alone. Where two streams meet, what
   /// the stage sends has epochs of its own, which every flush of either raises.
   virtual void flush_input(int /*input*/, std::uint64_t epoch) { flush(epoch); }
-  /// For checkpointable stages.
+  /// For checkpointable stages, between two steps: all that the steps to come depend on (with exec/wire.h), so that a
+  /// state that was opened for the same run, also in another process, and given it goes on with the same results.
+  /// save() may be called from any thread, while other runs are stepped. restore() throws Error{format} for damaged
+  /// bytes.
   virtual std::vector<std::byte> save() const { return {}; }
   virtual void restore(std::span<const std::byte> /*saved*/) {}
 };
@@ -115,6 +119,9 @@ struct OpenContext {
   StreamTime deadline{0};  ///< since the run's start; 0: none
   std::string stage{};     ///< the node's name
   Attachments attachments{};
+  /// Of a run that is saved: a folder for what a sink has made so far, which it makes when it needs it (see
+  /// morph/checkpoint.h); else empty.
+  std::filesystem::path segments{};
 
   /// What the application gave this stage, by its name or by the stage's own `key`; null: nothing. Throws Error{config}
   /// when it is no T.

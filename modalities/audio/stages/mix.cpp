@@ -76,6 +76,7 @@ void register_mix(Registry& registry) {
                   .min = 0,
                   .max = static_cast<double>(kMaxChannels)}};
   spec.converter = true;
+  spec.checkpointable = true;
   spec.resolve = [](const ResolveContext& context) {
     const Format& in = *context.inputs[0];
     const std::int64_t channels = context.params.get_int("channels");

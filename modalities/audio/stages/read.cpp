@@ -8,6 +8,7 @@
 #include <cmath>
 #include <utility>
 
+#include "exec/wire.h"
 #include "io/audio_source.h"
 #include "morph/audio.h"
 #include "morph/error.h"
@@ -20,10 +21,29 @@ namespace {
 constexpr double kLiveChunkSeconds = 0.032, kFileChunkSeconds = 1.0;
 
 struct ReadState final : StageState {
+  explicit ReadState(bool live) : from_stdin(live) {}
+  const bool from_stdin;
   std::unique_ptr<AudioSource> source;
-  std::vector<float> samples;  ///< of the chunk in the making
-  std::int64_t n_sent = 0;
+  std::vector<float> samples;   ///< of the chunk in the making
+  std::int64_t n_sent = 0;      ///< frames
+  std::int64_t n_to_skip = 0;   ///< frames that a run which this one goes on from has sent already
   const StageIo* io = nullptr;  ///< of the step under way
+
+  std::vector<std::byte> save() const override {
+    if (from_stdin)
+      throw Error(ErrorCode::pipeline, "audio/read",
+                  "standard input cannot be read again, so a run that reads it cannot be saved; give it a file");
+    std::vector<std::byte> saved;
+    wire::Writer writer(saved);
+    writer.i64(n_sent + n_to_skip);
+    return saved;
+  }
+  void restore(std::span<const std::byte> saved) override {
+    wire::Reader reader(saved, "audio/read");
+    n_to_skip = reader.i64();
+    if (n_to_skip < 0) reader.fail("expected a position in the file, found one below 0");
+    reader.expect_end();
+  }
 };
 
 SourceOptions source_options(const Params& params) {
@@ -44,7 +64,9 @@ class Read final : public SimpleStage<ReadState> {
   Read(std::string path, SourceOptions options, double chunk_s, bool strict)
       : path_(std::move(path)), options_(std::move(options)), chunk_s_(chunk_s), strict_(strict) {}
 
-  std::unique_ptr<StageState> open(const OpenContext&) const override { return std::make_unique<ReadState>(); }
+  std::unique_ptr<StageState> open(const OpenContext&) const override {
+    return std::make_unique<ReadState>(path_ == "-" || path_ == "/dev/stdin");
+  }
 
   StepStatus step_one(ReadState& state, StageIo& io) const override {
     if (io.space(0) == 0) return StepStatus::output_full;
@@ -54,6 +76,7 @@ class Read final : public SimpleStage<ReadState> {
       options.cancelled = [&state] { return state.io->cancelled(); };
       state.source = open_audio(path_, options);
     }
+    if (state.n_to_skip > 0) return skip(state, io);
     const AudioProperties& audio = state.source->properties();
     const double seconds = chunk_s_ > 0 ? chunk_s_ : audio.live ? kLiveChunkSeconds : kFileChunkSeconds;
     const auto n_frames = std::max<std::size_t>(1, static_cast<std::size_t>(seconds * audio.rate_hz));
@@ -86,6 +109,24 @@ class Read final : public SimpleStage<ReadState> {
     throw Error(ErrorCode::format, path_,
                 fmt::format("expected numbers as samples, found {} at {:.3f} s; the file is damaged", *bad,
                             static_cast<double>(frame) / audio.rate_hz));
+  }
+
+  /// Decodes what was sent before, a second at a time: seeking is not exact in every format.
+  StepStatus skip(ReadState& state, StageIo& io) const {
+    const auto n =
+        static_cast<std::size_t>(std::min<std::int64_t>(state.n_to_skip, state.source->properties().rate_hz));
+    const AudioSource::Status status = state.source->read(n, state.samples);
+    const auto n_read = static_cast<std::int64_t>(state.samples.size()) / state.source->properties().channels;
+    state.samples.clear();
+    state.n_sent += n_read;
+    state.n_to_skip -= n_read;
+    if (io.cancelled()) return StepStatus::ready;
+    if (status == AudioSource::Status::end && state.n_to_skip > 0)
+      throw Error(ErrorCode::format, path_,
+                  fmt::format("expected {} frames more, which a saved run has read from it, found its end; the file "
+                              "has changed since",
+                              state.n_to_skip));
+    return StepStatus::ready;
   }
 
   void send(ReadState& state, StageIo& io) const {
@@ -162,6 +203,7 @@ void register_read(Registry& registry) {
   spec.params = read_params();
   spec.load = StageLoad::blocking;
   spec.source_of = "audio";
+  spec.checkpointable = true;
   spec.suffixes = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a",  ".aac", ".aiff", ".aif",
                    ".au",  ".caf",  ".w64", ".wma",  ".amr", ".weba", ".mka", ".oga"};
   spec.resolve = [](const ResolveContext& context) {

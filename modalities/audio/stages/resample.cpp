@@ -4,7 +4,8 @@
 
 #include <optional>
 
-#include "io/resampler.h"
+#include "exec/wire.h"
+#include "io/anchored_resampler.h"
 #include "morph/audio.h"
 #include "morph/error.h"
 #include "morph/registry.h"
@@ -15,8 +16,8 @@ namespace {
 constexpr std::int64_t kMaxRate = 1000000;
 
 struct ResampleState final : StageState {
-  std::optional<Resampler> resampler;
-  std::optional<StreamTime> start;  ///< of the stream's first chunk
+  std::optional<AnchoredResampler> resampler;  ///< none where the rates are equal
+  std::optional<StreamTime> start;             ///< of the stream's first chunk
   std::int64_t n_made = 0;
   std::uint64_t last_epoch = 0;
   std::size_t answer_end = 0;
@@ -28,6 +29,30 @@ struct ResampleState final : StageState {
     start.reset();
     n_made = 0;
     open = false;
+  }
+  std::vector<std::byte> save() const override {
+    std::vector<std::byte> saved;
+    wire::Writer writer(saved);
+    if (resampler) resampler->save(writer);
+    writer.boolean(start.has_value());
+    writer.i64(start.value_or(StreamTime{0}).count());
+    writer.i64(n_made);
+    writer.u64(last_epoch);
+    writer.u64(answer_end);
+    writer.boolean(open);
+    return saved;
+  }
+  void restore(std::span<const std::byte> saved) override {
+    wire::Reader reader(saved, "audio/resample");
+    if (resampler) resampler->restore(reader);
+    const bool begun = reader.boolean();
+    const StreamTime from(reader.i64());
+    if (begun) start = from;
+    n_made = reader.i64();
+    last_epoch = reader.u64();
+    answer_end = static_cast<std::size_t>(reader.u64());
+    open = reader.boolean();
+    reader.expect_end();
   }
 };
 
@@ -123,6 +148,7 @@ void register_resample(Registry& registry) {
                   .min = 0,
                   .max = static_cast<double>(kMaxRate)}};
   spec.converter = true;
+  spec.checkpointable = true;
   spec.resolve = [](const ResolveContext& context) {
     const Format& in = *context.inputs[0];
     const std::int64_t rate = context.params.get_int("rate");
@@ -133,7 +159,7 @@ void register_resample(Registry& registry) {
   };
   spec.estimate = [](const ResolveContext&) {
     Estimate estimate;
-    estimate.session = 2u << 20;
+    estimate.session = 5u << 20;  // soxr's buffers, and the last seconds of what came in
     estimate.packet_bytes = 256u << 10;
     return estimate;
   };

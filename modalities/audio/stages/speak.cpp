@@ -64,6 +64,7 @@ void register_speak(Registry& registry) {
   spec.params = speak_params();
   spec.load = StageLoad::heavy;
   spec.devices = {"cpu", "gpu"};
+  spec.checkpointable = true;
   const std::shared_ptr<const Families> families = registry.part<Families>();
   spec.resolve = [families](const ResolveContext& context) {
     const auto info = families->describe<VoiceInfo>(kVoiceJob, context.find_model(context.params.get_string("voice")));

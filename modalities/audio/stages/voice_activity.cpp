@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "delegates/openvino/delegate.h"
+#include "exec/wire.h"
 #include "morph/audio.h"
 #include "morph/error.h"
 #include "morph/registry.h"
@@ -60,6 +61,33 @@ struct ActivityState final : StageState {
   std::vector<float> before;   ///< audio outside of turns that may yet be wanted, ends where `unread` begins
   std::int64_t n_samples = 0;  ///< judged so far
   bool finished = false;
+
+  std::vector<std::byte> save() const override {
+    std::vector<std::byte> saved;
+    wire::Writer writer(saved);
+    for (const char* const name : {"input", "state"}) writer.bytes(inputs.find(name)->second.data);
+    detector.save(writer);
+    writer.floats(unread);
+    writer.floats(before);
+    writer.i64(n_samples);
+    writer.boolean(finished);
+    return saved;
+  }
+  void restore(std::span<const std::byte> saved) override {
+    wire::Reader reader(saved, "audio/voice_activity");
+    for (const char* const name : {"input", "state"}) {
+      const std::span<const std::byte> bytes = reader.bytes();
+      std::vector<std::byte>& data = inputs.find(name)->second.data;
+      if (bytes.size() != data.size()) reader.fail("expected a detector's state");
+      data.assign(bytes.begin(), bytes.end());
+    }
+    detector.restore(reader);
+    unread = reader.floats();
+    before = reader.floats();
+    n_samples = reader.i64();
+    finished = reader.boolean();
+    reader.expect_end();
+  }
 };
 
 class VoiceActivity final : public SimpleStage<ActivityState> {
@@ -223,6 +251,7 @@ void register_voice_activity(Registry& registry) {
                  seconds_param("end_s", 0.6, "silence after which the turn is over", 30.0),
                  seconds_param("min_speech_s", 0.2, "speech that opens a turn; shorter sounds are left out", 5.0),
                  seconds_param("max_turn_s", 60.0, "a longer turn is ended", 3600.0)};
+  spec.checkpointable = true;
   spec.validate = [](const Params& params, std::vector<Diagnostic>& found) {
     if (params.get_double("end_s") < params.get_double("pause_s"))
       found.push_back({Diagnostic::Severity::error, ErrorCode::config, "end_s",

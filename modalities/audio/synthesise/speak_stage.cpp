@@ -7,6 +7,8 @@
 #include <optional>
 #include <utility>
 
+#include "audio_payload.h"
+#include "exec/wire.h"
 #include "morph/audio.h"
 #include "morph/error.h"
 #include "morph/speech_text.h"
@@ -79,6 +81,79 @@ struct SpeakState final : StageState {
       revises = sent.back().second;
       pause_ms = 0;
     }
+  }
+
+  std::vector<std::byte> save() const override {
+    std::vector<std::byte> saved;
+    wire::Writer writer(saved);
+    writer.u32(static_cast<std::uint32_t>(waiting.size()));
+    for (const Pending& pending : waiting) {
+      writer.string(pending.utterance.text);
+      writer.u64(pending.utterance.end);
+      writer.boolean(pending.utterance.sentence_end);
+      writer.u64(pending.epoch);
+      writer.u64(pending.sequence);
+      writer.u64(pending.answer_begin);
+      writer.u64(pending.answer_end);
+      writer.boolean(pending.last_of_answer);
+      writer.boolean(pending.nothing);
+    }
+    writer.u32(static_cast<std::uint32_t>(chunks.size()));
+    for (const Spoken& chunk : chunks) {
+      std::vector<std::byte> body;
+      chunk.packet.payload->encode(body);
+      writer.bytes(body);
+      writer.u64(chunk.packet.epoch);
+      writer.i64(chunk.packet.time.count());
+      writer.i64(chunk.packet.duration.count());
+      writer.u64(chunk.text);
+    }
+    writer.u32(static_cast<std::uint32_t>(sent.size()));
+    for (const auto& [text, first] : sent) {
+      writer.u64(text);
+      writer.u64(first);
+    }
+    writer.optional(revises);
+    writer.u64(n_frames_made);
+    writer.u64(n_spoken);
+    writer.f64(pause_ms);
+    writer.u64(pause_epoch);
+    return saved;
+  }
+
+  void restore(std::span<const std::byte> saved) override {
+    wire::Reader reader(saved, "audio/speak");
+    waiting.resize(reader.count(reader.u32(), 47));
+    for (Pending& pending : waiting) {
+      pending.utterance.text = reader.string();
+      pending.utterance.end = static_cast<std::size_t>(reader.u64());
+      pending.utterance.sentence_end = reader.boolean();
+      pending.epoch = reader.u64();
+      pending.sequence = reader.u64();
+      pending.answer_begin = static_cast<std::size_t>(reader.u64());
+      pending.answer_end = static_cast<std::size_t>(reader.u64());
+      pending.last_of_answer = reader.boolean();
+      pending.nothing = reader.boolean();
+    }
+    chunks.resize(reader.count(reader.u32(), 40));
+    for (Spoken& chunk : chunks) {
+      chunk.packet.payload = decode_audio(reader.bytes());
+      chunk.packet.epoch = reader.u64();
+      chunk.packet.time = StreamTime(reader.i64());
+      chunk.packet.duration = StreamTime(reader.i64());
+      chunk.text = reader.u64();
+    }
+    sent.resize(reader.count(reader.u32(), 16));
+    for (auto& [text, first] : sent) {
+      text = reader.u64();
+      first = reader.u64();
+    }
+    revises = reader.optional();
+    n_frames_made = reader.u64();
+    n_spoken = static_cast<std::size_t>(reader.u64());
+    pause_ms = reader.f64();
+    pause_epoch = reader.u64();
+    reader.expect_end();
   }
 
   void send_first(StageIo& io) {

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "exec/wire.h"
+
 namespace morph::audio {
 namespace {
 
@@ -91,6 +93,23 @@ void TurnDetector::forget_turn() {
   candidate_windows_ = candidate_speech_ = candidate_gap_ = 0;
   silent_ = resumed_ = turn_windows_ = 0;
   ++pause_index_;
+}
+
+void TurnDetector::save(wire::Writer& writer) const {
+  for (const bool flag : {turn_, paused_, last_speech_}) writer.boolean(flag);
+  for (const int count : {candidate_windows_, candidate_speech_, candidate_gap_, silent_, resumed_, turn_windows_})
+    writer.u32(static_cast<std::uint32_t>(count));
+  writer.u64(pause_index_);
+}
+
+void TurnDetector::restore(wire::Reader& reader) {
+  for (bool* flag : {&turn_, &paused_, &last_speech_}) *flag = reader.boolean();
+  for (int* count : {&candidate_windows_, &candidate_speech_, &candidate_gap_, &silent_, &resumed_, &turn_windows_}) {
+    const std::uint32_t value = reader.u32();
+    if (value > (1u << 30)) reader.fail("expected a number of windows");
+    *count = static_cast<int>(value);
+  }
+  pause_index_ = reader.u64();
 }
 
 std::optional<TurnDetector::Decision> TurnDetector::finish() {

@@ -7,6 +7,11 @@
 
 #include "morph/audio.h"
 
+namespace morph::wire {
+class Reader;
+class Writer;
+}  // namespace morph::wire
+
 namespace morph::audio {
 
 struct TurnRules {
@@ -38,6 +43,8 @@ class TurnDetector {
   void forget_turn();
   /// Windows of speech (with short gaps) that wait to become a turn.
   int candidate_windows() const { return candidate_windows_; }
+  void save(wire::Writer& writer) const;
+  void restore(wire::Reader& reader);
 
  private:
   Decision in_turn(bool speech, bool silence);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "exec/wire.h"
 #include "morph/error.h"
 #include "morph/trunk.h"
 
@@ -85,6 +86,40 @@ std::vector<Token> Conversation::prompt(const std::string& user) {
                               n_ctx > reserve ? n_ctx - reserve : 0, n_ctx, reserve, tokens.size()));
     kept.erase(kept.begin(), kept.begin() + static_cast<std::ptrdiff_t>(n_drop));
   }
+}
+
+std::vector<std::byte> Conversation::save() const {
+  std::vector<std::byte> saved;
+  wire::Writer writer(saved);
+  writer.u32(static_cast<std::uint32_t>(messages_.size()));
+  for (const ChatMessage& message : messages_) {
+    writer.string(message.role);
+    writer.string(message.content);
+  }
+  writer.string(tags_.text);
+  writer.string(tags_.thinking_start);
+  writer.value(tags_.thinking_end);
+  writer.u64(n_dropped_);
+  writer.bytes(sequence_->save());
+  return saved;
+}
+
+void Conversation::restore(std::span<const std::byte> saved) {
+  wire::Reader reader(saved, "conversation");
+  messages_.resize(reader.count(reader.u32(), 8));
+  for (ChatMessage& message : messages_) {
+    message.role = reader.string();
+    message.content = reader.string();
+  }
+  tags_.text = reader.string();
+  tags_.thinking_start = reader.string();
+  const Value ends = reader.value();
+  const auto* list = std::get_if<std::vector<std::string>>(&ends);
+  if (list == nullptr) reader.fail("expected a list of tags");
+  tags_.thinking_end = *list;
+  n_dropped_ = reader.u64();
+  sequence_->restore(reader.bytes());
+  reader.expect_end();
 }
 
 std::vector<Token> Conversation::align(std::span<const Token> tokens) {

@@ -3,10 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <deque>
 #include <limits>
+#include <string>
+#include <vector>
 
+#include "exec/wire.h"
 #include "llama/handles.h"
 #include "llama/llama_trunk.h"
 #include "morph/error.h"
@@ -39,6 +43,7 @@ class LlamaSampler final : public Sampler {
   void reset(std::uint32_t seed) override {
     options_.seed = seed;
     recent_.clear();
+    draws_.clear();
     if (options_.temperature <= 0.0f) return;
     llama_sampler_chain_params params = llama_sampler_chain_default_params();
     params.no_perf = true;
@@ -50,6 +55,33 @@ class LlamaSampler final : public Sampler {
     // libllama takes this one value for "a random seed", which would not be repeatable.
     const std::uint32_t fixed = seed == LLAMA_DEFAULT_SEED ? seed - 1 : seed;
     llama_sampler_chain_add(chain_.get(), llama_sampler_init_dist(fixed));
+  }
+
+  std::vector<std::byte> save() const override {
+    std::vector<std::byte> saved;
+    wire::Writer writer(saved);
+    writer.u32(options_.seed);
+    writer.integers(std::vector<Token>(recent_.begin(), recent_.end()));
+    writer.string(draws_);
+    return saved;
+  }
+
+  void restore(std::span<const std::byte> saved) override {
+    wire::Reader reader(saved, "sampler");
+    reset(reader.u32());
+    const std::vector<Token> recent = reader.integers();
+    recent_.assign(recent.begin(), recent.end());
+    draws_ = reader.string();
+    reader.expect_end();
+    if (draws_.empty()) return;
+    if (chain_ == nullptr) reader.fail("a sampler that draws no numbers cannot go on with one that does");
+    // libllama does not hand out its generator: the draws are made again, among as many candidates as matter to it.
+    llama_sampler* draw = llama_sampler_chain_get(chain_.get(), llama_sampler_chain_n(chain_.get()) - 1);
+    for (const char alone : draws_) {
+      std::array<llama_token_data, 2> candidates{{{0, 0.0f, 0.0f}, {1, 0.0f, 0.0f}}};
+      llama_token_data_array list{candidates.data(), alone != 0 ? std::size_t{1} : std::size_t{2}, -1, false};
+      llama_sampler_apply(draw, &list);
+    }
   }
 
   void accept(Token token) override {
@@ -101,6 +133,7 @@ class LlamaSampler final : public Sampler {
     llama_sampler_apply(chain_.get(), &list);
     if (list.selected < 0 || static_cast<std::size_t>(list.selected) >= list.size)
       throw Error(ErrorCode::internal, "sampler", "the sampler chain chose no token");
+    draws_.push_back(list.size == 1 ? '\1' : '\0');
     const Token token = list.data[list.selected].id;
     llama_sampler_accept(chain_.get(), token);
     return token;
@@ -110,6 +143,7 @@ class LlamaSampler final : public Sampler {
   SamplerOptions options_;
   SamplerHandle chain_;
   std::deque<Token> recent_;
+  std::string draws_;  ///< per draw since reset(): whether there was one candidate only
   std::vector<float> penalised_;
   std::vector<llama_token_data> candidates_;
 };

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "exec/wire.h"
 #include "io/image_file.h"
 #include "io/image_size.h"
 #include "morph/error.h"
@@ -15,24 +16,48 @@ namespace morph::image {
 namespace {
 
 struct ReadState final : StageState {
+  explicit ReadState(bool live) : from_stdin(live) {}
+  const bool from_stdin;
   std::unique_ptr<ImageFile> file;
+  std::uint64_t n_read = 0;           ///< pages
+  std::uint64_t n_to_skip = 0;        ///< that a run which this one goes on from has read already
   std::shared_ptr<const Image> last;  ///< of an animation: a frame that repeats it says nothing new
+
+  std::vector<std::byte> save() const override {
+    if (from_stdin)
+      throw Error(ErrorCode::pipeline, "image/read",
+                  "standard input cannot be read again, so a run that reads it cannot be saved; give it a file");
+    std::vector<std::byte> saved;
+    wire::Writer writer(saved);
+    writer.u64(n_read + n_to_skip);
+    return saved;
+  }
+  void restore(std::span<const std::byte> saved) override {
+    wire::Reader reader(saved, "image/read");
+    n_to_skip = reader.u64();
+    reader.expect_end();
+  }
 };
 
 class Read final : public SimpleStage<ReadState> {
  public:
   Read(std::string path, bool strict) : path_(std::move(path)), strict_(strict) {}
-  std::unique_ptr<StageState> open(const OpenContext&) const override { return std::make_unique<ReadState>(); }
+  std::unique_ptr<StageState> open(const OpenContext&) const override {
+    return std::make_unique<ReadState>(path_ == "-");
+  }
   StepStatus step_one(ReadState& state, StageIo& io) const override {
     if (io.space(0) == 0) return StepStatus::output_full;
     if (!state.file) open_file(state, io);
     const std::shared_ptr<const Image> image = state.file->next();
     if (!image) return StepStatus::done;
+    ++state.n_read;
     if (image->n_pages > 1) io.progress(static_cast<double>(image->page) / image->n_pages, "pages");
     const bool repeats = state.last && state.last->width == image->width && state.last->height == image->height &&
                          state.last->pixels == image->pixels;
     state.last = image->page > 0 ? image : nullptr;
-    if (!repeats) io.push(0, Packet::data<Image>(image));
+    const bool sent_before = state.n_to_skip > 0;
+    if (sent_before) --state.n_to_skip;
+    if (!repeats && !sent_before) io.push(0, Packet::data<Image>(image));
     return image->page == 0 ? StepStatus::done : StepStatus::ready;
   }
 
@@ -86,6 +111,7 @@ void register_read(Registry& registry) {
                   .choices = {"warn", "error"}}};
   spec.load = StageLoad::blocking;
   spec.source_of = "image";
+  spec.checkpointable = true;
   spec.suffixes = {".png",  ".jpg",  ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".pgm", ".ppm",
                    ".heic", ".heif", ".avif", ".jxl",  ".jp2", ".exr", ".hdr", ".psd",  ".pdf"};
   spec.measure = measure;

@@ -12,7 +12,7 @@
 namespace morph::image {
 namespace {
 
-struct ReadTextState final : StageState {
+struct ReadTextState final : StageState {  // a page is one step: between two there is nothing to save
   PageReader::Sessions sessions;
 };
 
@@ -130,6 +130,7 @@ void register_read_text(Registry& registry) {
                   .max = 1}};
   spec.load = StageLoad::heavy;
   spec.devices = {"cpu", "gpu", "npu"};
+  spec.checkpointable = true;
   spec.estimate = estimate;
   spec.create = [](const CreateContext& context) -> std::shared_ptr<const Stage> {
     openvino::OnnxOptions options;

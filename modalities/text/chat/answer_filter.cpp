@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "exec/wire.h"
 #include "utf8.h"
 
 namespace morph::text {
@@ -16,6 +17,27 @@ std::size_t begun_tag(std::string_view text, std::string_view tag) {
 }
 
 }  // namespace
+
+void AnswerFilter::save(wire::Writer& writer) const {
+  writer.string(start_);
+  writer.value(ends_);
+  writer.string(raw_);
+  writer.string(text_);
+  writer.boolean(thinking_);
+  writer.boolean(begun_);
+}
+
+void AnswerFilter::restore(wire::Reader& reader) {
+  start_ = reader.string();
+  const Value ends = reader.value();
+  const auto* list = std::get_if<std::vector<std::string>>(&ends);
+  if (list == nullptr) reader.fail("expected a list of tags");
+  ends_ = *list;
+  raw_ = reader.string();
+  text_ = reader.string();
+  thinking_ = reader.boolean();
+  begun_ = reader.boolean();
+}
 
 std::string AnswerFilter::add(std::string_view bytes, bool last) {
   raw_ += bytes;

@@ -6,6 +6,11 @@
 #include <string_view>
 #include <vector>
 
+namespace morph::wire {
+class Reader;
+class Writer;
+}  // namespace morph::wire
+
 namespace morph::text {
 
 class AnswerFilter {
@@ -18,6 +23,8 @@ class AnswerFilter {
   /// What can be shown now that `bytes` came. `last`: nothing will follow, so nothing is held back but half characters,
   /// which are dropped.
   std::string add(std::string_view bytes, bool last);
+  void save(wire::Writer& writer) const;
+  void restore(wire::Reader& reader);
 
  private:
   std::string start_;

@@ -4,8 +4,10 @@
 #include <algorithm>
 #include <utility>
 
+#include "exec/wire.h"
 #include "morph/log.h"
 #include "morph/turn_protocol.h"
+#include "text_payload.h"
 #include "utf8.h"
 
 namespace morph::text {
@@ -73,6 +75,95 @@ void ChatState::flush(std::uint64_t epoch) {
     revises_.reset();
   }
   epoch_ = std::max(epoch_, epoch);
+}
+
+namespace {
+
+void save_sizes(const std::vector<std::size_t>& sizes, wire::Writer& writer) {
+  writer.u64(sizes.size());
+  for (const std::size_t size : sizes) writer.u64(size);
+}
+
+std::vector<std::size_t> restore_sizes(wire::Reader& reader) {
+  std::vector<std::size_t> sizes(reader.count(reader.u64(), 8));
+  for (std::size_t& size : sizes) size = static_cast<std::size_t>(reader.u64());
+  return sizes;
+}
+
+void save_answer(const ChatAnswer& answer, wire::Writer& writer) {
+  writer.string(answer.user);
+  writer.u64(answer.epoch);
+  writer.boolean(answer.spoken);
+  writer.boolean(answer.confirmed);
+  writer.boolean(answer.done);
+  writer.string(answer.text);
+  save_sizes(answer.token_ends, writer);
+  writer.u32(static_cast<std::uint32_t>(answer.n_tokens));
+  answer.filter.save(writer);
+  writer.optional(answer.first_sequence);
+}
+
+ChatAnswer restore_answer(wire::Reader& reader) {
+  ChatAnswer answer;
+  answer.user = reader.string();
+  answer.epoch = reader.u64();
+  answer.spoken = reader.boolean();
+  answer.confirmed = reader.boolean();
+  answer.done = reader.boolean();
+  answer.text = reader.string();
+  answer.token_ends = restore_sizes(reader);
+  answer.n_tokens = static_cast<int>(reader.u32());
+  answer.filter.restore(reader);
+  answer.first_sequence = reader.optional();
+  return answer;
+}
+
+}  // namespace
+
+std::vector<std::byte> ChatState::save() const {
+  std::vector<std::byte> saved;
+  wire::Writer writer(saved);
+  writer.bytes(conversation_->save());
+  writer.bytes(sampler_->save());
+  writer.u64(n_dropped_);
+  writer.u64(n_answers_);
+  writer.u32(static_cast<std::uint32_t>(inbox_.size()));
+  for (const Text& text : inbox_) save_text(text, writer);
+  writer.integers(pending_);
+  writer.boolean(answer_.has_value());
+  if (answer_) save_answer(*answer_, writer);
+  writer.boolean(said_.valid);
+  writer.u64(said_.epoch);
+  save_sizes(said_.token_ends, writer);
+  writer.boolean(awaits_reports_);
+  writer.u64(spoken_epoch_);
+  writer.u64(reported_epoch_);
+  writer.u64(epoch_);
+  writer.optional(revises_);
+  return saved;
+}
+
+void ChatState::restore(std::span<const std::byte> saved) {
+  wire::Reader reader(saved, "text/chat");
+  conversation_->restore(reader.bytes());
+  sampler_->restore(reader.bytes());
+  n_dropped_ = reader.u64();
+  n_answers_ = reader.u64();
+  inbox_.clear();
+  const std::size_t n_waiting = reader.count(reader.u32(), 8);
+  for (std::size_t i = 0; i < n_waiting; ++i) inbox_.push_back(restore_text(reader));
+  pending_ = reader.integers();
+  answer_.reset();
+  if (reader.boolean()) answer_ = restore_answer(reader);
+  said_.valid = reader.boolean();
+  said_.epoch = reader.u64();
+  said_.token_ends = restore_sizes(reader);
+  awaits_reports_ = reader.boolean();
+  spoken_epoch_ = reader.u64();
+  reported_epoch_ = reader.u64();
+  epoch_ = reader.u64();
+  revises_ = reader.optional();
+  reader.expect_end();
 }
 
 bool ChatState::prepare(StageIo& io, DecodeItem& item, StepStatus& status) {

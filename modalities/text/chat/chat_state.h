@@ -70,6 +70,8 @@ class ChatState final : public StageState {
   /// answer, or nothing.
   bool more_prompt(DecodeItem& item) const;
   void flush(std::uint64_t epoch) override;
+  std::vector<std::byte> save() const override;
+  void restore(std::span<const std::byte> saved) override;
 
  private:
   /// The last answer that went into the messages, for an interruption that comes later.

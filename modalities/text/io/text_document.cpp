@@ -5,8 +5,10 @@
 
 #include <nlohmann/json.hpp>
 
+#include "exec/wire.h"
 #include "io/subtitles.h"
 #include "morph/error.h"
+#include "text_payload.h"
 
 namespace morph::text {
 namespace {
@@ -41,6 +43,29 @@ void TextDocument::add(const Packet& packet) {
 
 void TextDocument::flush(std::uint64_t epoch) {
   if (!entries_.empty() && entries_.back().open && entries_.back().epoch < epoch) entries_.pop_back();
+}
+
+void TextDocument::save(wire::Writer& writer) const {
+  writer.u32(static_cast<std::uint32_t>(entries_.size()));
+  for (const Entry& entry : entries_) {
+    save_text(entry.text, writer);
+    writer.u64(entry.sequence);
+    writer.u64(entry.epoch);
+    writer.boolean(entry.open);
+  }
+}
+
+void TextDocument::restore(wire::Reader& reader) {
+  entries_.clear();
+  const std::size_t n = reader.count(reader.u32(), 17);
+  for (std::size_t i = 0; i < n; ++i) {
+    Entry entry;
+    entry.text = restore_text(reader);
+    entry.sequence = reader.u64();
+    entry.epoch = reader.u64();
+    entry.open = reader.boolean();
+    entries_.push_back(std::move(entry));
+  }
 }
 
 std::string TextDocument::plain() const {

@@ -9,6 +9,11 @@
 #include "morph/packet.h"
 #include "morph/text.h"
 
+namespace morph::wire {
+class Reader;
+class Writer;
+}  // namespace morph::wire
+
 namespace morph::text {
 
 /// Puts the packets of a text stream together. Turns supersede their own earlier texts, answers grow by pieces, a
@@ -19,6 +24,9 @@ class TextDocument {
   /// Drops answers that are not finished and older than `epoch`.
   void flush(std::uint64_t epoch);
   bool empty() const { return entries_.empty(); }
+  /// What was collected, and back (Error{format} for damaged bytes).
+  void save(wire::Writer& writer) const;
+  void restore(wire::Reader& reader);
 
   std::string plain() const;
   std::string json(const std::string& provenance) const;

@@ -5,6 +5,8 @@
 #include <array>
 #include <cctype>
 
+#include "exec/wire.h"
+
 namespace morph::text {
 namespace {
 
@@ -162,6 +164,18 @@ void ClauseSplitter::clear() {
   buffer_.clear();
   taken_ = 0;
   first_ = true;
+}
+
+void ClauseSplitter::save(wire::Writer& writer) const {
+  writer.string(buffer_);
+  writer.u64(taken_);
+  writer.boolean(first_);
+}
+
+void ClauseSplitter::restore(wire::Reader& reader) {
+  buffer_ = reader.string();
+  taken_ = static_cast<std::size_t>(reader.u64());
+  first_ = reader.boolean();
 }
 
 }  // namespace morph::text

@@ -7,6 +7,11 @@
 #include <string>
 #include <string_view>
 
+namespace morph::wire {
+class Reader;
+class Writer;
+}  // namespace morph::wire
+
 namespace morph::text {
 
 struct ClauseOptions {
@@ -28,6 +33,8 @@ class ClauseSplitter {
   std::size_t taken() const { return taken_; }
   /// Forgets everything: a new text begins.
   void clear();
+  void save(wire::Writer& writer) const;
+  void restore(wire::Reader& reader);
 
  private:
   std::size_t find_end(bool whole) const;  ///< bytes of the next clause with the space after it; 0: not known yet

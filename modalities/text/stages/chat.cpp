@@ -243,6 +243,7 @@ void register_chat(Registry& registry) {
   spec.params = chat_params();
   spec.load = StageLoad::heavy;
   spec.max_batch = kMaxBatch;
+  spec.checkpointable = true;
   spec.devices = {"cpu", "cuda", "vulkan"};
   spec.validate = [](const Params& params, std::vector<Diagnostic>& found) {
     if (params.get_int("max_tokens") >= params.get_int("n_ctx"))

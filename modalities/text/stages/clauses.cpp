@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "exec/wire.h"
 #include "morph/error.h"
 #include "morph/registry.h"
 #include "morph/text.h"
@@ -25,6 +26,27 @@ struct ClausesState final : StageState {
   }
   void flush(std::uint64_t before) override {
     if (open && epoch < before) forget();
+  }
+  std::vector<std::byte> save() const override {
+    std::vector<std::byte> saved;
+    wire::Writer writer(saved);
+    splitter.save(writer);
+    writer.boolean(open);
+    writer.u64(epoch);
+    writer.u64(first_in);
+    writer.optional(first_out);
+    writer.optional(revises);
+    return saved;
+  }
+  void restore(std::span<const std::byte> saved) override {
+    wire::Reader reader(saved, "text/clauses");
+    splitter.restore(reader);
+    open = reader.boolean();
+    epoch = reader.u64();
+    first_in = reader.u64();
+    first_out = reader.optional();
+    revises = reader.optional();
+    reader.expect_end();
   }
 };
 
@@ -110,6 +132,7 @@ void register_clauses(Registry& registry) {
   spec.help = "Cuts a streamed answer into clauses that can be spoken, the first as early as sounds natural.";
   spec.inputs = {{"text", {FormatPattern{"text/plain", {}}}, "an answer in pieces, or whole texts", false}};
   spec.outputs = {{"text", {FormatPattern{"text/plain", {}}}, "clauses with their place in the answer", false}};
+  spec.checkpointable = true;
   const ClauseOptions defaults;
   spec.params = {{.name = "first_words",
                   .type = ParamType::integer,

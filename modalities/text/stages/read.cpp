@@ -11,6 +11,7 @@
 #include <fstream>
 #include <utility>
 
+#include "exec/wire.h"
 #include "morph/error.h"
 #include "morph/registry.h"
 #include "morph/regular_file.h"
@@ -25,9 +26,28 @@ constexpr std::size_t kMostBytes = std::size_t{1} << 28;  ///< 256 MiB: beyond t
 constexpr int kWaitMs = 50;  ///< for standard input, before a cancel is looked for
 
 struct ReadState final : StageState {
+  explicit ReadState(bool live) : from_stdin(live) {}
+  const bool from_stdin;
   std::string bytes;   ///< of standard input so far, then the text whose lines are sent
   std::size_t at = 0;  ///< of the next line
   bool read = false;
+
+  std::vector<std::byte> save() const override {
+    if (from_stdin && !read)
+      throw Error(ErrorCode::pipeline, "text/read",
+                  "standard input cannot be read again, so a run that reads it cannot be saved; give it a file");
+    std::vector<std::byte> saved;
+    wire::Writer writer(saved);
+    writer.boolean(read);
+    writer.string(std::string_view(bytes).substr(std::min(at, bytes.size())));
+    return saved;
+  }
+  void restore(std::span<const std::byte> saved) override {
+    wire::Reader reader(saved, "text/read");
+    read = reader.boolean();
+    bytes = reader.string();
+    reader.expect_end();
+  }
 };
 
 void append(std::string& bytes, const char* more, std::size_t n, const std::string& where) {
@@ -87,23 +107,26 @@ class Read final : public SimpleStage<ReadState> {
   Read(std::string path, std::optional<std::string> literal, bool lines)
       : path_(std::move(path)), literal_(std::move(literal)), lines_(lines) {}
 
-  std::unique_ptr<StageState> open(const OpenContext&) const override { return std::make_unique<ReadState>(); }
+  std::unique_ptr<StageState> open(const OpenContext&) const override {
+    return std::make_unique<ReadState>(from_stdin());
+  }
 
   StepStatus step_one(ReadState& state, StageIo& io) const override {
     if (state.read) return send_lines(state, io);
     if (io.space(0) == 0) return StepStatus::output_full;
-    const bool from_stdin = !literal_ && (path_ == "-" || path_ == "/dev/stdin");
-    if (from_stdin && !read_more(state.bytes)) return StepStatus::ready;
+    if (from_stdin() && !read_more(state.bytes)) return StepStatus::ready;
     state.read = true;
-    state.bytes = literal_     ? checked(*literal_, "text")
-                  : from_stdin ? checked(std::move(state.bytes), "stdin")
-                               : checked(load(path_), path_);
+    state.bytes = literal_       ? checked(*literal_, "text")
+                  : from_stdin() ? checked(std::move(state.bytes), "stdin")
+                                 : checked(load(path_), path_);
     if (lines_) return send_lines(state, io);
     send(io, std::exchange(state.bytes, {}));
     return StepStatus::done;
   }
 
  private:
+  bool from_stdin() const { return !literal_ && (path_ == "-" || path_ == "/dev/stdin"); }
+
   /// As many lines as there is room for: the reader may be a slow voice, and a line is small beside its packet.
   static StepStatus send_lines(ReadState& state, StageIo& io) {
     while (state.at < state.bytes.size()) {
@@ -145,6 +168,7 @@ void register_read(Registry& registry) {
        .help = "send every line as a text of its own"}};
   spec.load = StageLoad::blocking;
   spec.source_of = "text";
+  spec.checkpointable = true;
   spec.suffixes = {".txt", ".md"};
   spec.validate = [](const Params& params, std::vector<Diagnostic>& found) {
     if (params.has("path") == params.has("text"))

@@ -12,6 +12,7 @@
 #include <span>
 #include <utility>
 
+#include "exec/wire.h"
 #include "io/text_document.h"
 #include "morph/error.h"
 #include "morph/message.h"
@@ -22,7 +23,11 @@
 namespace morph::text {
 namespace {
 
+/// A file is written when the text is whole, so what was collected is all there is to save. What went to standard
+/// output cannot be taken back by a run that goes on from a point before it.
 struct WriteState final : StageState {
+  explicit WriteState(bool prints) : to_stdout(prints) {}
+  const bool to_stdout;
   TextDocument document;
   std::string printed;  ///< of the turn that is still spoken
   bool mid_line = false;
@@ -32,6 +37,20 @@ struct WriteState final : StageState {
     if (in_answer) std::fputc('\n', stdout);
     in_answer = mid_line = false;
     printed.clear();
+  }
+  std::vector<std::byte> save() const override {
+    if (to_stdout)
+      throw Error(ErrorCode::pipeline, "text/write",
+                  "what was printed cannot be taken back, so a run that prints cannot be saved; write to a file");
+    std::vector<std::byte> saved;
+    wire::Writer writer(saved);
+    document.save(writer);
+    return saved;
+  }
+  void restore(std::span<const std::byte> saved) override {
+    wire::Reader reader(saved, "text/write");
+    document.restore(reader);
+    reader.expect_end();
   }
 };
 
@@ -49,7 +68,9 @@ class Write final : public SimpleStage<WriteState> {
   Write(std::string path, std::string format, std::string provenance)
       : path_(std::move(path)), format_(std::move(format)), provenance_(std::move(provenance)) {}
 
-  std::unique_ptr<StageState> open(const OpenContext&) const override { return std::make_unique<WriteState>(); }
+  std::unique_ptr<StageState> open(const OpenContext&) const override {
+    return std::make_unique<WriteState>(path_ == "-");
+  }
 
   StepStatus step_one(WriteState& state, StageIo& io) const override {
     const bool streams = path_ == "-" && format_ == "plain";
@@ -145,6 +166,7 @@ void register_write(Registry& registry) {
                   .help = "how it was made, kept in JSON output"}};
   spec.load = StageLoad::blocking;
   spec.sink_of = "text";
+  spec.checkpointable = true;
   spec.suffixes = {".txt", ".md", ".json", ".srt", ".vtt", ".ass", ".tsv"};
   spec.create = [](const CreateContext& context) -> std::shared_ptr<const Stage> {
     const Params& params = context.params;

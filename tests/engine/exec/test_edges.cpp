@@ -278,7 +278,7 @@ TEST_CASE("a paused run goes on from its checkpoint in other executors with the 
     run->pause();
     run->checkpoint(file);
   }
-  CHECK(exec::read_checkpoint_header(file).seed == 99);
+  CHECK(read_checkpoint(file).run.seed == 99);
   {
     exec::Executors executors(with_registry);
     const PlanBuilder again = summing_plan();
@@ -308,7 +308,7 @@ TEST_CASE("a paused run goes on from its checkpoint in other executors with the 
     CHECK(error.code() == ErrorCode::format);
   }
   std::filesystem::remove(file);
-  CHECK_THROWS_AS(exec::read_checkpoint_header(file), Error);
+  CHECK_THROWS_AS(read_checkpoint(file), Error);
 }
 
 TEST_CASE("a stage that was done when the run was saved is not opened again", "[unit]") {
@@ -383,7 +383,7 @@ TEST_CASE("a checkpoint is one whole file and touches no other", "[unit]") {
       for (int k = 0; k < 20; ++k) run->checkpoint(file);
     });
   for (std::thread& saver : savers) saver.join();
-  CHECK_NOTHROW(exec::read_checkpoint_header(file));
+  CHECK_NOTHROW(read_checkpoint(file));
   CHECK(slurp(folder / "run.ckpt.part") == "somebody's");
   CHECK(std::distance(std::filesystem::directory_iterator(folder), {}) == 2);
   CHECK_THROWS_AS(run->checkpoint(folder), Error);  // a folder has that name

@@ -144,7 +144,8 @@ inline void register_converters(Registry& registry) {
   mix.outputs = {{"out", {sound({}, Constraint::range(1, 64))}, "samples", false}};
   mix.resolve = [](const ResolveContext& context) {
     return std::vector<std::vector<FormatPattern>>{
-        {sound(exactly_int(context.inputs[0]->get_int("rate")), Constraint::range(1, 64))}};
+        {sound(exactly_int(context.inputs[0]->get_int("rate")),
+               Constraint::range(1, 64, context.inputs[0]->get_int("channels")))}};
   };
   registry.add_stage(mix);
   StageSpec resample = declared("sound/resample");
@@ -153,7 +154,8 @@ inline void register_converters(Registry& registry) {
   resample.outputs = {{"out", {sound(Constraint::range(1, 1000000), {})}, "samples", false}};
   resample.resolve = [](const ResolveContext& context) {
     return std::vector<std::vector<FormatPattern>>{
-        {sound(Constraint::range(1, 1000000), exactly_int(context.inputs[0]->get_int("channels")))}};
+        {sound(Constraint::range(1, 1000000, context.inputs[0]->get_int("rate")),
+               exactly_int(context.inputs[0]->get_int("channels")))}};
   };
   registry.add_stage(resample);
 }

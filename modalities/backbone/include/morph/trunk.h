@@ -73,6 +73,10 @@ class Sampler {
   virtual void accept(Token token) = 0;
   /// Back to how it was made, with another seed.
   virtual void reset(std::uint32_t seed) = 0;
+  /// What it remembers, and how far its random numbers were drawn; restore() takes it for the same options. Throws
+  /// Error{format} for damaged bytes.
+  virtual std::vector<std::byte> save() const = 0;
+  virtual void restore(std::span<const std::byte> saved) = 0;
 };
 
 /// Cached state of one sequence in a TrunkSession. Destroying it frees its place. Thread-safe (the session's lock).
@@ -220,6 +224,10 @@ class Conversation final : public Attachment {
   /// Rolls the cache back to what it shares with `tokens` and returns the tokens still to be decoded (at least the
   /// last one).
   std::vector<Token> align(std::span<const Token> tokens);
+  /// Messages, thinking tags and the cached sequence, for another process that has the same model. Throws Error{format}
+  /// for damaged bytes or another model's.
+  std::vector<std::byte> save() const;
+  void restore(std::span<const std::byte> saved);
   /// Thinking tags of the last prompt.
   const ChatPrompt& tags() const { return tags_; }
   /// Messages that prompt() dropped so far, because the conversation outgrew the context.
