@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "recognise/heard_text.h"
+#include "recognise/saved_words.h"
 
 namespace morph::audio {
 namespace {
@@ -170,10 +171,14 @@ std::vector<HearingWindow*> RecordingListener::windows(RecogniserSession& sessio
   const auto most = static_cast<std::size_t>(alone ? 1 : options_.group);
   // Together from the start, so that what is heard with what does not hang on when it arrives.
   const auto waiting = std::count_if(parts_.begin(), parts_.end(), [](const Part& part) { return !part.done; });
-  if (!ended_ && !live && static_cast<std::size_t>(waiting) < most) return open;
+  const bool in_round = std::any_of(parts_.begin(), parts_.end(), [](const Part& part) { return part.in_round; });
+  if (!in_round && !ended_ && !live && static_cast<std::size_t>(waiting) < most) return open;
+  std::size_t n_begun = 0;
   for (Part& part : parts_) {
-    if (part.done) continue;
-    if (open.size() == most) break;
+    if (part.done || (in_round && !part.in_round) || part.heard) continue;
+    if (n_begun == most) break;
+    ++n_begun;
+    part.in_round = options_.rounds;
     if (!part.window) begin(part, session);
     open.push_back(part.window.get());
   }
@@ -186,13 +191,32 @@ bool RecordingListener::collect() {
     if (!part->done && part->window && part->window->done()) {
       Heard heard = part->window->take();
       part->window.reset();
+      if (part->in_round)
+        part->heard = std::move(heard);
+      else
+        evaluate(part, std::move(heard));
+    }
+    part = next;
+  }
+  conclude_round();
+  const std::size_t before = words_.size();
+  settle();
+  return words_.size() > before;
+}
+
+/// Takes over what the windows of a round gave, in the order of the sound, once the last has given it.
+void RecordingListener::conclude_round() {
+  if (std::any_of(parts_.begin(), parts_.end(), [](const Part& part) { return part.in_round && !part.heard; })) return;
+  for (auto part = parts_.begin(); part != parts_.end();) {
+    const auto next = std::next(part);  // what is put in between is of a later round
+    if (part->in_round) {
+      part->in_round = false;
+      Heard heard = std::move(*part->heard);
+      part->heard.reset();
       evaluate(part, std::move(heard));
     }
     part = next;
   }
-  const std::size_t before = words_.size();
-  settle();
-  return words_.size() > before;
 }
 
 bool RecordingListener::language_changed(Part& part, const Heard& heard) {
@@ -446,6 +470,119 @@ std::vector<HeardWord> RecordingListener::open_words(std::vector<HeardWord> word
     word.end_s = open_.time_of(word.end_s);
   }
   return words;
+}
+
+void RecordingListener::Sound::save(wire::Writer& writer) const {
+  writer.floats(samples);
+  writer.u64(chunks.size());
+  for (const Chunk& chunk : chunks) {
+    writer.f64(chunk.start_s);
+    writer.u64(chunk.at);
+    writer.u64(chunk.n);
+    writer.boolean(chunk.speech);
+  }
+}
+
+RecordingListener::Sound RecordingListener::Sound::restore(wire::Reader& reader) {
+  Sound sound;
+  sound.samples = reader.floats();
+  sound.chunks.resize(reader.count(reader.u64(), 25));
+  std::size_t at = 0;
+  for (Chunk& chunk : sound.chunks) {
+    chunk.start_s = reader.f64();
+    chunk.at = static_cast<std::size_t>(reader.u64());
+    chunk.n = static_cast<std::size_t>(reader.u64());
+    chunk.speech = reader.boolean();
+    if (chunk.at != at || chunk.n > sound.samples.size() - at) reader.fail("expected chunks that make up the sound");
+    at += chunk.n;
+  }
+  return sound;
+}
+
+void RecordingListener::save(wire::Writer& writer) const {
+  open_.save(writer);
+  std::uint64_t n_under_way = 0;
+  writer.u32(static_cast<std::uint32_t>(parts_.size()));
+  for (const Part& part : parts_) {
+    n_under_way += part.in_round ? 1 : 0;
+    part.sound.save(writer);
+    save_words(part.words, writer);
+    save_words(part.otherwise, writer);
+    writer.string(part.language);
+    for (const bool flag : {part.done, part.hole, part.settled_language}) writer.boolean(flag);
+    writer.u32(static_cast<std::uint32_t>(part.depth));
+  }
+  writer.boolean(ended_);
+  writer.f64(pushed_to_s_);
+  save_words(words_, writer);
+  writer.u32(static_cast<std::uint32_t>(languages_.size()));
+  for (const LanguageFrom& from : languages_) {
+    writer.u64(from.first);
+    writer.string(from.language);
+  }
+  writer.u32(static_cast<std::uint32_t>(given_up_.size()));
+  for (const GivenUp& lost : given_up_) {
+    writer.f64(lost.start_s);
+    writer.f64(lost.end_s);
+  }
+  writer.integers(context_);
+  for (const auto* scores : {&language_scores_, &spoken_seconds_}) {
+    writer.u32(static_cast<std::uint32_t>(scores->size()));
+    for (const auto& [code, score] : *scores) {
+      writer.string(code);
+      writer.f64(score);
+    }
+  }
+  writer.f64(language_seconds_);
+  writer.u64(n_begun_ - n_under_way);  // they are begun again
+  for (const double time : {stats_.encode_s, stats_.decode_s}) writer.f64(time);
+  for (const int count : {stats_.n_windows, stats_.n_tokens, stats_.n_again, stats_.n_unsure})
+    writer.u32(static_cast<std::uint32_t>(count));
+}
+
+void RecordingListener::restore(wire::Reader& reader) {
+  open_ = Sound::restore(reader);
+  parts_.clear();
+  const std::size_t n_parts = reader.count(reader.u32(), 43);
+  for (std::size_t i = 0; i < n_parts; ++i) {
+    Part& part = parts_.emplace_back();
+    part.sound = Sound::restore(reader);
+    part.words = restore_words(reader);
+    part.otherwise = restore_words(reader);
+    part.language = reader.string();
+    for (bool* flag : {&part.done, &part.hole, &part.settled_language}) *flag = reader.boolean();
+    part.depth = static_cast<int>(reader.u32() & 0xffff);
+    if (!part.done && (part.sound.chunks.empty() || part.sound.samples.size() > window_samples()))
+      reader.fail("expected a window's sound");
+  }
+  ended_ = reader.boolean();
+  pushed_to_s_ = reader.f64();
+  words_ = restore_words(reader);
+  languages_.resize(reader.count(reader.u32(), 12));
+  for (LanguageFrom& from : languages_) {
+    from.first = static_cast<std::size_t>(reader.u64());
+    if (from.first > words_.size()) reader.fail("expected a word's place");
+    from.language = reader.string();
+  }
+  given_up_.resize(reader.count(reader.u32(), 16));
+  for (GivenUp& lost : given_up_) {
+    lost.start_s = reader.f64();
+    lost.end_s = reader.f64();
+  }
+  context_ = reader.integers();
+  for (auto* scores : {&language_scores_, &spoken_seconds_}) {
+    scores->clear();
+    const std::size_t n = reader.count(reader.u32(), 12);
+    for (std::size_t i = 0; i < n; ++i) {
+      std::string code = reader.string();
+      (*scores)[std::move(code)] = reader.f64();
+    }
+  }
+  language_seconds_ = reader.f64();
+  n_begun_ = reader.u64();
+  for (double* time : {&stats_.encode_s, &stats_.decode_s}) *time = reader.f64();
+  for (int* count : {&stats_.n_windows, &stats_.n_tokens, &stats_.n_again, &stats_.n_unsure})
+    *count = static_cast<int>(reader.u32());
 }
 
 }  // namespace morph::audio

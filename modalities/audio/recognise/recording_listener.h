@@ -9,10 +9,12 @@
 #include <list>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "exec/wire.h"
 #include "recognise/recogniser.h"
 
 namespace morph::audio {
@@ -22,6 +24,9 @@ struct RecordingOptions {
   bool previous_text = false;  ///< a window is told the text before it; windows then follow each other
   int group = 8;               ///< windows that are heard together
   double silence_db = -60.0;   ///< samples that are all below hold nothing
+  /// A run that is saved: windows are begun in rounds and what they give is taken over a round at a time, so that those
+  /// under way can be begun again with the same company, and the same numbers.
+  bool rounds = false;
 };
 
 /// Speech that no text was found for after every try.
@@ -49,6 +54,11 @@ class RecordingListener {
   /// Takes over windows that are done; true when the settled text grew.
   bool collect();
   bool finished() const;
+
+  /// Everything but windows under way, which restore() begins again; for `rounds`. For another process that has the
+  /// same model and options. Throws Error{format} for damaged bytes.
+  void save(wire::Writer& writer) const;
+  void restore(wire::Reader& reader);
 
   const std::vector<HeardWord>& words() const { return words_; }
   /// Language that most was said in; empty when none was found.
@@ -87,6 +97,8 @@ class RecordingListener {
     double time_of(double window_s) const;
     std::size_t n_speech() const;  ///< samples
     Sound cut(std::size_t first_chunk, std::size_t end_chunk) const;
+    void save(wire::Writer& writer) const;
+    static Sound restore(wire::Reader& reader);
   };
   struct Part {
     Sound sound;
@@ -98,10 +110,13 @@ class RecordingListener {
     std::vector<HeardWord> otherwise;
     bool settled_language = false;
     int depth = 0;
+    bool in_round = false;       ///< of the round under way
+    std::optional<Heard> heard;  ///< in a round: waits for the others
   };
   using Parts = std::list<Part>;
 
   void close_window(bool all);
+  void conclude_round();
   std::size_t best_cut() const;
   void begin(Part& part, RecogniserSession& session);
   void evaluate(Parts::iterator part, Heard heard);

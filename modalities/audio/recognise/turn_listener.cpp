@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "recognise/heard_text.h"
+#include "recognise/saved_words.h"
 
 namespace morph::audio {
 namespace {
@@ -211,6 +212,35 @@ void TurnListener::clear() {
   stable_.clear();
   stable_bytes_ = 0;
   whole_ = false;
+}
+
+void TurnListener::save(wire::Writer& writer) const {
+  writer.boolean(whole_);
+  writer.floats(samples_);
+  writer.u64(n_before_);
+  save_spans(settled_, writer);
+  save_spans(tail_, writer);
+  save_texts(stable_, writer);
+  writer.u64(stable_bytes_);
+  writer.integers(context_);
+  writer.string(language_);
+  writer.f64(language_probability_);
+  writer.u64(n_speech_);
+}
+
+void TurnListener::restore(wire::Reader& reader) {
+  window_.reset();
+  whole_ = reader.boolean();
+  samples_ = reader.floats();
+  n_before_ = static_cast<std::size_t>(reader.u64());
+  settled_ = restore_spans(reader);
+  tail_ = restore_spans(reader);
+  stable_ = restore_texts(reader);
+  stable_bytes_ = static_cast<std::size_t>(reader.u64());
+  context_ = reader.integers();
+  language_ = reader.string();
+  language_probability_ = reader.f64();
+  n_speech_ = static_cast<std::size_t>(reader.u64());
 }
 
 void TurnListener::keep_last(double seconds) {

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "exec/wire.h"
 #include "morph/text.h"
 #include "recognise/recogniser.h"
 
@@ -46,6 +47,11 @@ class TurnListener {
   void clear();
   /// Drops the oldest unsettled sound beyond `seconds` (before a turn begins).
   void keep_last(double seconds);
+
+  /// Everything but a window under way, which is to be begun again. For another process that has the same model and
+  /// options. Throws Error{format} for damaged bytes.
+  void save(wire::Writer& writer) const;
+  void restore(wire::Reader& reader);
 
   struct Stats {
     double encode_s = 0, decode_s = 0;

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <mutex>
 
+#include "exec/wire.h"
 #include "morph/audio.h"
 #include "morph/error.h"
 #include "morph/log.h"
@@ -33,6 +34,7 @@ struct TranscribeOptions {
   bool turns = false;  ///< a text for each turn
   bool live = true;    ///< someone waits: hear while they speak; otherwise each turn is heard once, when it is over
   int max_windows = 8;
+  bool saved = false;  ///< the run is: nothing may depend on when it began or was saved
 };
 
 TranscribeOptions read_options(const Params& params, bool speech) {
@@ -66,13 +68,20 @@ TranscribeOptions read_options(const Params& params, bool speech) {
 
 double seconds(StreamTime time) { return std::chrono::duration<double>(time).count(); }
 
+RecordingOptions recording_options(const TranscribeOptions& wanted) {
+  RecordingOptions options;
+  options.hear = wanted.hear;
+  options.previous_text = wanted.previous_text;
+  options.group = wanted.max_windows;
+  options.rounds = wanted.saved;
+  return options;
+}
+
 /// One run: who listens, and what was sent of the current text.
 class TranscribeState final : public StageState {
  public:
   TranscribeState(const RecogniserInfo& info, const TranscribeOptions& wanted)
-      : options(wanted),
-        turn(info, TurnOptions{wanted.hear}),
-        recording(info, RecordingOptions{wanted.hear, wanted.previous_text, wanted.max_windows}) {}
+      : options(wanted), turn(info, TurnOptions{wanted.hear}), recording(info, recording_options(wanted)) {}
 
   void flush(std::uint64_t /*epoch*/) override { forget(); }
   void forget() {
@@ -80,6 +89,33 @@ class TranscribeState final : public StageState {
     after_hearing = After::nothing;
     in_turn = heard_pause = sent = false;
     since_partial_s = 0;
+  }
+  std::vector<std::byte> save() const override {
+    std::vector<std::byte> saved;
+    wire::Writer writer(saved);
+    turn.save(writer);
+    recording.save(writer);
+    writer.u8(static_cast<std::uint8_t>(after_hearing));
+    for (const bool flag : {in_turn, heard_pause, sent, finished}) writer.boolean(flag);
+    writer.u64(first);
+    writer.u64(pause_index);
+    writer.f64(since_partial_s);
+    writer.f64(pcm_s);
+    return saved;
+  }
+  void restore(std::span<const std::byte> saved) override {
+    wire::Reader reader(saved, "audio/transcribe");
+    turn.restore(reader);
+    recording.restore(reader);
+    const std::uint8_t after = reader.u8();
+    if (after > static_cast<std::uint8_t>(After::end_of_input)) reader.fail("unknown reason to hear");
+    after_hearing = static_cast<After>(after);
+    for (bool* flag : {&in_turn, &heard_pause, &sent, &finished}) *flag = reader.boolean();
+    first = reader.u64();
+    pause_index = reader.u64();
+    since_partial_s = reader.f64();
+    pcm_s = reader.f64();
+    reader.expect_end();
   }
 
   enum class After : std::uint8_t { nothing, partial, pause, end, end_of_input };
@@ -116,6 +152,7 @@ class Transcribe final : public Stage {
     options.max_windows = session_->max_windows();
     options.hear.seed = context.seed;
     options.hear.strict = context.strict;
+    options.saved = !context.segments.empty();
     try {
       model_->check(options.hear);
     } catch (const Error& error) {
@@ -196,7 +233,8 @@ class Transcribe final : public Stage {
       state.pcm_s = start_s + static_cast<double>(chunk.n_frames()) / 16000.0;
     }
     if (io.ended(0)) recording.end();
-    const bool live = seconds(io.clock()) > kLeastClock && recording.heard_to_s() < kLiveFactor * seconds(io.clock());
+    const bool live = !state.options.saved && seconds(io.clock()) > kLeastClock &&
+                      recording.heard_to_s() < kLiveFactor * seconds(io.clock());
     const std::vector<HearingWindow*> open = recording.windows(*session_, live);
     windows.insert(windows.end(), open.begin(), open.end());
     if (!open.empty()) return StepStatus::ready;
@@ -310,6 +348,8 @@ class Transcribe final : public Stage {
       }
     }
     if (state.after_hearing == After::nothing) return StepStatus::need_input;
+    if (state.turn.window() == nullptr)  // of a run that goes on
+      state.turn.begin(*session_, state.after_hearing != After::partial);
     windows.push_back(state.turn.window());
     return StepStatus::ready;
   }
@@ -497,6 +537,7 @@ StageSpec declare() {
                                                                                                                "exact"};
   for (ParamSpec& made : spec.params)
     if (made.name != "model" && made.name != "batch" && made.name != "precision") made.scope = ParamScope::run;
+  spec.checkpointable = true;
   spec.load = StageLoad::heavy;
   spec.max_batch = 16;
   spec.devices = {"cpu", "cuda", "vulkan"};
