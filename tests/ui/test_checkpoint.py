@@ -180,7 +180,7 @@ class Refused(CommandCase):
             self.refused(FORMAT, ["run", "cut short"], "resume", "run")
         (self.folder / "run").write_bytes(b"something else entirely")
         self.refused(FORMAT, ["run", "no checkpoint"], "resume", "run")
-        self.refused(CONFIG, ["other", "no file"], "resume", "other")
+        self.refused(CONFIG, ["other", "nothing of this name"], "resume", "other")
 
     def test_finished(self):
         self.saved_run()

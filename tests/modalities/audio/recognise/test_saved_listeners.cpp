@@ -145,7 +145,8 @@ TEST_CASE("a recording's saved state is refused when it is cut short", "[unit]")
   listener.save(writer);
   for (std::size_t n = 0; n < saved.size(); n += 1 + saved.size() / 60) {
     RecordingListener fresh(info(), in_rounds());
-    wire::Reader reader(std::span(saved).first(n), "test");
+    const std::span<const std::byte> cut = std::span<const std::byte>(saved).first(n);
+    wire::Reader reader(cut, "test");
     CHECK_THROWS_AS(fresh.restore(reader), Error);
   }
 }
