@@ -81,7 +81,7 @@ struct Engine::Impl {
   ModelStore models;
   std::uint64_t process_memory = bare_process_memory();
   std::shared_ptr<Ledger> ledger = std::make_shared<Ledger>(
-      MachineView{process_memory, [] { return process_memory_limit().bytes; }, [] { return resident_memory(); }});
+      MachineView{process_memory, [] { return process_memory_limit().bytes; }, [] { return unreclaimable_memory(); }});
 
   std::shared_ptr<StageCache> cache = std::make_shared<StageCache>();
   std::mutex load_mutex;  ///< one load at a time: its parts run in parallel
