@@ -118,10 +118,11 @@ add_test(NAME structure.edges COMMAND Python3::Interpreter "${PROJECT_SOURCE_DIR
 add_test(NAME structure.files COMMAND Python3::Interpreter "${PROJECT_SOURCE_DIR}/tests/structure/check_structure.py" files)
 add_test(NAME structure.format COMMAND Python3::Interpreter "${PROJECT_SOURCE_DIR}/tests/structure/check_structure.py" format)
 add_test(NAME structure.self COMMAND Python3::Interpreter "${PROJECT_SOURCE_DIR}/tests/structure/test_check_structure.py")
+add_test(NAME structure.counts COMMAND Python3::Interpreter "${PROJECT_SOURCE_DIR}/tests/structure/test_count_tests.py")
 add_test(NAME assets.starter COMMAND Python3::Interpreter -m unittest discover -s tests/assets
          WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}")
 set_tests_properties(assets.starter PROPERTIES LABELS "assets" TIMEOUT 300)
-set_tests_properties(structure.edges structure.files structure.format structure.self PROPERTIES LABELS "structure")
+set_tests_properties(structure.edges structure.files structure.format structure.self structure.counts PROPERTIES LABELS "structure")
 
 # Tests of the command as a program: tests/ui/test_*.py (standard library only) against the built binary.
 file(GLOB command_tests CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/tests/ui/test_*.py")

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/mixed_bits.h"
 #include "exec/step_error.h"
 #include "graph/run_params.h"
 
@@ -139,10 +140,7 @@ void add_topology(RunGraph& graph) {
 std::uint64_t stage_seed(std::uint64_t run_seed, std::string_view node_name) {
   std::uint64_t hash = 0xcbf29ce484222325ULL;  // FNV-1a over the name, then splitmix64 with the seed
   for (const char c : node_name) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL;
-  std::uint64_t mixed = hash + run_seed * 0x9e3779b97f4a7c15ULL + 0x9e3779b97f4a7c15ULL;
-  mixed = (mixed ^ (mixed >> 30)) * 0xbf58476d1ce4e5b9ULL;
-  mixed = (mixed ^ (mixed >> 27)) * 0x94d049bb133111ebULL;
-  return mixed ^ (mixed >> 31);
+  return mixed_bits(hash + run_seed * kMixedStep + kMixedStep);
 }
 
 std::shared_ptr<RunGraph> make_run_graph(std::shared_ptr<const Plan> plan,

@@ -4,7 +4,6 @@
 #include <curl/curl.h>
 #include <fmt/format.h>
 #include <fnmatch.h>
-#include <openssl/evp.h>
 
 #include <algorithm>
 #include <cctype>
@@ -17,6 +16,7 @@
 #include <set>
 #include <thread>
 
+#include "base/digest.h"
 #include "morph/error.h"
 #include "morph/json_limits.h"
 #include "morph/message.h"
@@ -111,23 +111,6 @@ std::size_t write_to_file(char* data, std::size_t size, std::size_t count, void*
   return bytes;
 }
 
-std::string digest_of(const std::filesystem::path& file, const EVP_MD* kind, const std::string& prefix) {
-  const File in(std::fopen(file.c_str(), "rb"), std::fclose);
-  if (!in) throw Error(ErrorCode::resource, file.string(), "cannot be read back to check it");
-  const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(), EVP_MD_CTX_free);
-  EVP_DigestInit_ex(context.get(), kind, nullptr);
-  EVP_DigestUpdate(context.get(), prefix.data(), prefix.size());
-  std::vector<char> buffer(1 << 20);
-  for (std::size_t got = 0; (got = std::fread(buffer.data(), 1, buffer.size(), in.get())) > 0;)
-    EVP_DigestUpdate(context.get(), buffer.data(), got);
-  unsigned char digest[EVP_MAX_MD_SIZE];
-  unsigned int length = 0;
-  EVP_DigestFinal_ex(context.get(), digest, &length);
-  std::string hex;
-  for (unsigned int i = 0; i < length; ++i) hex += fmt::format("{:02x}", digest[i]);
-  return hex;
-}
-
 /// Empty when the file is what the hub said, else what is wrong.
 std::string mismatch(const std::filesystem::path& file, const HubFile& expected) {
   std::error_code failed;
@@ -135,11 +118,11 @@ std::string mismatch(const std::filesystem::path& file, const HubFile& expected)
   if (failed) throw Error(ErrorCode::resource, file.string(), "cannot be read back to check it: " + failed.message());
   if (size != expected.bytes) return fmt::format("expected {} bytes, found {}", expected.bytes, size);
   if (!expected.sha256.empty()) {
-    const std::string found = digest_of(file, EVP_sha256(), "");
+    const std::string found = file_digest(file, Digest::sha256);
     if (found != expected.sha256) return fmt::format("expected sha256 {}, found {}", expected.sha256, found);
   } else if (!expected.git_blob_sha1.empty()) {
     const std::string prefix = fmt::format("blob {}", size) + '\0';
-    const std::string found = digest_of(file, EVP_sha1(), prefix);
+    const std::string found = file_digest(file, Digest::sha1, prefix);
     if (found != expected.git_blob_sha1)
       return fmt::format("expected blob {}, found {}", expected.git_blob_sha1, found);
   }

@@ -2,7 +2,6 @@
 #include "morph/provenance.h"
 
 #include <fmt/format.h>
-#include <openssl/evp.h>
 
 #include <algorithm>
 #include <array>
@@ -12,6 +11,7 @@
 #include <span>
 
 #include "base/byte_file.h"
+#include "base/digest.h"
 #include "host/file_records.h"
 #include "morph/json_limits.h"
 #include "morph/log.h"
@@ -24,23 +24,7 @@ namespace {
 constexpr std::string_view kMarker = "morph-provenance:1:";
 constexpr std::uintmax_t kMaxRecord = 4u << 20;
 
-std::string hash_file(const std::filesystem::path& file) {
-  if (const std::string other = other_than_file(file); !other.empty())
-    throw Error(ErrorCode::resource, file.string(), "expected a file to compute the sha256 of, found " + other);
-  std::ifstream in(file, std::ios::binary);
-  if (!in) throw Error(ErrorCode::resource, file.string(), "cannot be read to compute its sha256");
-  const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(), EVP_MD_CTX_free);
-  EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr);
-  std::vector<char> buffer(1 << 20);
-  while (in.read(buffer.data(), static_cast<std::streamsize>(buffer.size())) || in.gcount() > 0)
-    EVP_DigestUpdate(context.get(), buffer.data(), static_cast<std::size_t>(in.gcount()));
-  std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
-  unsigned int length = 0;
-  EVP_DigestFinal_ex(context.get(), digest.data(), &length);
-  std::string hex;
-  for (unsigned int i = 0; i < length; ++i) hex += fmt::format("{:02x}", digest[i]);
-  return hex;
-}
+std::string hash_file(const std::filesystem::path& file) { return file_digest(file, Digest::sha256); }
 
 constexpr JsonLimits kRecordLimits{kMaxRecord, 64, 1u << 18};
 

@@ -54,17 +54,6 @@ void take_feeds(const Request& request, Prepared& prepared, CompileOptions& comp
   }
 }
 
-[[noreturn]] void refuse(const Pipeline& pipeline, const std::vector<Diagnostic>& found) {
-  std::string text;
-  ErrorCode code = ErrorCode::pipeline;
-  for (const Diagnostic& each : found) {
-    if (each.severity != Diagnostic::Severity::error) continue;
-    if (text.empty()) code = each.code;
-    text += (text.empty() ? "" : "\n") + each.where + (each.where.empty() ? "" : ": ") + each.message;
-  }
-  throw Error(code, pipeline.name, text);
-}
-
 Prepared prepare(const Engine& engine, const Request& request) {
   Prepared prepared;
   const std::string path = written_path(engine, request.output, prepared);
@@ -82,7 +71,7 @@ Prepared prepare(const Engine& engine, const Request& request) {
   take_feeds(request, prepared, compile);
   assign_params(engine, prepared.pipeline, request.assignments, compile);
   CompileResult compiled = engine.compile(prepared.pipeline, compile);
-  if (!compiled.plan) refuse(prepared.pipeline, compiled.diagnostics);
+  if (!compiled.plan) throw_first(prepared.pipeline.name, compiled.diagnostics);
   prepared.plan = compiled.plan;
   prepared.notes = std::move(compiled.diagnostics);
   if (!request.output.values && path != "-" && !path.empty()) prepared.file = path;
@@ -138,6 +127,17 @@ void hand_over(const std::string& file, const std::function<void(std::span<const
 
 }  // namespace
 
+void throw_first(const std::string& pipeline, const std::vector<Diagnostic>& found) {
+  std::string text;
+  ErrorCode code = ErrorCode::pipeline;
+  for (const Diagnostic& each : found) {
+    if (each.severity != Diagnostic::Severity::error) continue;
+    if (text.empty()) code = each.code;
+    text += (text.empty() ? "" : "\n") + each.where + (each.where.empty() ? "" : ": ") + each.message;
+  }
+  throw Error(code, pipeline, text);
+}
+
 RequestResult run_request(Engine& engine, const Request& request) {
   Prepared prepared = prepare(engine, request);
   RequestResult result;
@@ -159,6 +159,7 @@ RequestResult run_request(Engine& engine, const Request& request) {
     cancels.release();
   }
   result.metrics = run->metrics();
+  result.ended = run->result();
   if (request.output.bytes) {
     hand_over(prepared.file, request.output.bytes);
   } else if (!prepared.file.empty()) {

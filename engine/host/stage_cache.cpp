@@ -8,6 +8,8 @@
 #include <system_error>
 #include <utility>
 
+#include "base/mixed_bits.h"
+
 namespace morph {
 namespace {
 
@@ -18,12 +20,7 @@ class Hash {
     for (const char c : text) value_ = (value_ ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL;
     add(static_cast<std::uint64_t>(text.size()));
   }
-  void add(std::uint64_t number) {
-    value_ += number + 0x9e3779b97f4a7c15ULL;
-    value_ = (value_ ^ (value_ >> 30)) * 0xbf58476d1ce4e5b9ULL;
-    value_ = (value_ ^ (value_ >> 27)) * 0x94d049bb133111ebULL;
-    value_ ^= value_ >> 31;
-  }
+  void add(std::uint64_t number) { value_ = mixed_bits(value_ + number + kMixedStep); }
   std::uint64_t value() const { return value_; }
 
  private:

@@ -138,7 +138,7 @@ Outcome execute_or_throw(Engine& engine, const Pipeline& pipeline, CompileOption
   Outcome outcome;
   InterruptWatch watch;
   const std::vector<std::string> files = output_files(engine, compile);
-  check_outputs(input_files(engine, compile), files, options.trace);
+  check_outputs(input_files(engine, compile), files, options.trace, options.force);
   // By-products are worth showing to a person, and to nobody else.
   const bool shows =
       options.checkpoint.empty() && (options.show || (!options.quiet && !options.json && isatty(STDERR_FILENO) != 0));

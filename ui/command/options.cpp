@@ -31,6 +31,7 @@ void add_common_options(CLI::App& app, CommonOptions& options) {
       ->transform(CLI::CheckedTransformer(std::map<std::string, Provenance>{
           {"full", Provenance::full}, {"discreet", Provenance::discreet}, {"none", Provenance::none}}))
       ->type_name("");
+  app.add_flag("--force", options.force, "Let the output take the place of an input");
   app.add_flag("--metrics", options.metrics, "Print what each stage did, to stderr");
   app.add_flag("--show", options.show,
                "Print by-products (what was heard, the answer in writing) to stderr; a terminal gets them anyway");

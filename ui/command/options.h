@@ -23,6 +23,7 @@ struct CommonOptions {
   std::uint64_t seed = 0;
   bool json = false;
   bool quiet = false;
+  bool force = false;  ///< an output may replace an input
   bool metrics = false;
   bool show = false;  ///< by-products on stderr even where it is no terminal
   std::string trace;  ///< file for a Perfetto trace

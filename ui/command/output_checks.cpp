@@ -25,7 +25,7 @@ bool same_file(const std::string& a, const std::string& b) {
 }  // namespace
 
 void check_outputs(const std::vector<std::string>& inputs, const std::vector<std::string>& outputs,
-                   const std::string& trace) {
+                   const std::string& trace, bool force) {
   std::vector<std::pair<std::string, std::string>> written;  // file and what it is
   for (const std::string& output : outputs)
     if (is_file_name(output)) written.emplace_back(output, "an output");
@@ -33,8 +33,9 @@ void check_outputs(const std::vector<std::string>& inputs, const std::vector<std
   for (std::size_t i = 0; i < written.size(); ++i) {
     const auto& [file, what] = written[i];
     for (const std::string& input : inputs)
-      if (is_file_name(input) && same_file(file, input))
-        throw Error(ErrorCode::config, file, what + " would be written over an input; give it another name");
+      if (is_file_name(input) && same_file(file, input) && !(force && what == "an output"))
+        throw Error(ErrorCode::config, file,
+                    what + " would be written over an input; give it another name, or say --force");
     for (std::size_t j = 0; j < i; ++j)
       if (same_file(file, written[j].first))
         throw Error(ErrorCode::config, file,

@@ -7,9 +7,10 @@
 
 namespace morph::command {
 
+/// `force`: an output may take an input's place (it is whole before it does).
 /// Throws Error{config} naming the file that cannot be written, that is one of the inputs, or that is to be written
 /// twice (an output and the trace). Names of no file ("-", "") are left out.
 void check_outputs(const std::vector<std::string>& inputs, const std::vector<std::string>& outputs,
-                   const std::string& trace);
+                   const std::string& trace, bool force = false);
 
 }  // namespace morph::command

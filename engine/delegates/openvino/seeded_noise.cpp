@@ -6,15 +6,12 @@
 #include <openvino/core/model.hpp>
 #include <openvino/opsets/opset8.hpp>
 
+#include "base/mixed_bits.h"
+
 namespace morph::openvino {
 namespace {
 
-std::uint64_t mix(std::uint64_t x) {
-  x += 0x9e3779b97f4a7c15ull;
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111ebull;
-  return x ^ (x >> 31);
-}
+std::uint64_t mix(std::uint64_t x) { return mixed_bits(x + kMixedStep); }
 
 }  // namespace
 

@@ -78,6 +78,9 @@ std::vector<std::string> unbound_outputs(const Pipeline& pipeline, const std::ve
 void assign_params(const Engine& engine, const Pipeline& pipeline, const std::vector<std::string>& assignments,
                    CompileOptions& compile);
 
+/// Throws the first error of a compilation, with all of them in its message.
+[[noreturn]] void throw_first(const std::string& pipeline, const std::vector<Diagnostic>& found);
+
 /// Where the result goes: a path, or one of the two functions.
 struct RequestOutput {
   std::string path{};  ///< a file, "-" (standard output); empty with a function
@@ -104,6 +107,7 @@ struct RequestResult {
   std::vector<std::string> files;  ///< that were written
   std::string provenance;          ///< the record, JSON; empty when no file was made
   std::vector<Diagnostic> notes;   ///< warnings of the compilation
+  RunResult ended;                 ///< whether it is whole, and what is missing
   std::map<std::string, StageMetrics> metrics;
 };
 

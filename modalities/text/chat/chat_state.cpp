@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/mixed_bits.h"
 #include "exec/wire.h"
 #include "morph/log.h"
 #include "morph/turn_protocol.h"
@@ -16,11 +17,8 @@ namespace {
 constexpr std::size_t kMostWaitingTurns = 4;
 constexpr std::size_t kLeastAhead = 4;  ///< tokens worth a decode of their own
 
-std::uint32_t mixed_seed(std::uint64_t seed, std::uint64_t n) {  // splitmix64's finaliser
-  std::uint64_t x = seed + 0x9E3779B97F4A7C15ull * (n + 1);
-  x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9ull;
-  x = (x ^ (x >> 27)) * 0x94D049BB133111EBull;
-  return static_cast<std::uint32_t>(x ^ (x >> 31));
+std::uint32_t mixed_seed(std::uint64_t seed, std::uint64_t n) {
+  return static_cast<std::uint32_t>(mixed_bits(seed + kMixedStep * (n + 1)));
 }
 
 bool blank(const std::string& text) { return text.find_first_not_of(" \t\r\n") == std::string::npos; }
