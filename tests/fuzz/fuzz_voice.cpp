@@ -19,10 +19,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     return made;
   }();
   folder.write("voice.onnx.json", data, size);
-  for (const audio::VoiceFamily& family : registry.part<audio::VoiceFamilies>()->all) try {
-      if (!family.recognise(folder.path())) continue;
-      const audio::VoiceInfo info = family.describe(folder.path());
-      if (info.rate_hz < 8000 || info.rate_hz > 96000 || info.speakers.size() > 100000) std::abort();
+  for (const auto& [name, family] : registry.families()) try {
+      if (family.job != audio::kVoiceJob || !family.recognise(folder.path())) continue;
+      const auto info = std::dynamic_pointer_cast<const audio::VoiceInfo>(family.describe(folder.path()));
+      if (!info || info->rate_hz < 8000 || info->rate_hz > 96000 || info->speakers.size() > 100000) std::abort();
     } catch (const Error& error) {
       if (error.code() != ErrorCode::weights) std::abort();
     }
