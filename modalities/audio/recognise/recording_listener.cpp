@@ -384,6 +384,21 @@ void RecordingListener::hear_again(Parts::iterator part) {
   const std::vector<Chunk>& chunks = part->sound.chunks;
   for (const Stretch& stretch : again) {
     const auto at = [&](std::size_t word) { return part->words.begin() + static_cast<std::ptrdiff_t>(word); };
+    // A hole is heard from the end of the word before it to the beginning of the one behind: no sound lies between them
+    // that is in neither.
+    const auto chunk_at = [&](double time) {
+      return static_cast<std::size_t>(
+          std::lower_bound(chunks.begin(), chunks.end(), time,
+                           [](const Chunk& chunk, double second) { return chunk.start_s < second; }) -
+          chunks.begin());
+    };
+    const std::size_t margin = static_cast<std::size_t>(kMargin * info_.rate_hz) / kChunk;
+    const std::size_t hole_begin = std::min(
+        stretch.first_chunk, stretch.first_word > 0 ? chunk_at(part->words[stretch.first_word - 1].end_s)
+                                                    : stretch.first_chunk - std::min(stretch.first_chunk, margin));
+    const std::size_t hole_end = std::max(stretch.end_chunk, stretch.end_word < part->words.size()
+                                                                 ? chunk_at(part->words[stretch.end_word].start_s)
+                                                                 : std::min(chunks.size(), stretch.end_chunk + margin));
     if (stretch.end_word < part->words.size()) {
       const auto rest = parts_.emplace(std::next(part));
       rest->words.assign(at(stretch.end_word), part->words.end());
@@ -393,10 +408,9 @@ void RecordingListener::hear_again(Parts::iterator part) {
     const auto added = parts_.emplace(std::next(part));
     added->otherwise.assign(at(stretch.first_word), at(stretch.end_word));
     part->words.resize(stretch.first_word);
-    const std::size_t margin = static_cast<std::size_t>(kMargin * info_.rate_hz) / kChunk;
-    added->sound = part->sound.cut(
-        stretch.first_chunk - std::min(stretch.first_chunk, margin),
-        std::min(chunks.size(), stretch.end_chunk + (stretch.end_word > stretch.first_word ? 0 : margin)));
+    added->sound = stretch.end_word > stretch.first_word
+                       ? part->sound.cut(stretch.first_chunk - std::min(stretch.first_chunk, margin), stretch.end_chunk)
+                       : part->sound.cut(hole_begin, hole_end);
     added->language = part->language;
     added->settled_language = true;
     added->hole = true;

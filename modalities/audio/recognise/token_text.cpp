@@ -129,7 +129,8 @@ std::string TokenText::text(std::span<const int> tokens) const {
 
 std::vector<int> TokenText::encode(std::string_view text) const {
   std::map<std::pair<std::string_view, std::string_view>, std::size_t> ranks;
-  for (std::size_t i = 0; i < merges_.size(); ++i) ranks.emplace(std::pair(merges_[i].first, merges_[i].second), i);
+  for (std::size_t i = 0; i < merges_.size(); ++i)
+    ranks.emplace(std::pair<std::string_view, std::string_view>(merges_[i].first, merges_[i].second), i);
   std::map<std::string_view, int> ids;
   for (std::size_t i = 0; i < pieces_.size(); ++i)
     if (!pieces_[i].empty()) ids.emplace(pieces_[i], static_cast<int>(i));

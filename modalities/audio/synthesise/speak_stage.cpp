@@ -300,8 +300,10 @@ class SpeakStage final : public SimpleStage<SpeakState> {
     const std::string& text = pending.utterance.text;
     const VoiceInfo& info = voice_->info();
     const VoiceTokens tokens = voice_->tokens(ipa_of(text));
-    if (tokens.n_skipped > 0) io.metric("phonemes_skipped", static_cast<double>(tokens.n_skipped));
-    io.lost(Loss::skipped, "phoneme", tokens.n_skipped);
+    if (tokens.n_skipped > 0) {
+      io.metric("phonemes_skipped", static_cast<double>(tokens.n_skipped));
+      io.lost(Loss::skipped, "phoneme", tokens.n_skipped);
+    }
     if (tokens.n_spoken == 0) {
       io.metric("utterances_without_speech", 1);
       return {};

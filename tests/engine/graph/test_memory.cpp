@@ -241,7 +241,7 @@ TEST_CASE("limits of address space and of data bound what a process may hold", "
   CHECK(process_memory_limit(root.path()).by_address_space);
   CHECK(process_memory_limit(root.path()).bytes == (30 + 200) * kMiB);
   CHECK(address_space_for(230 * kMiB, root.path()) == 800 * kMiB);
-  root.write("proc/self/limits", "Max data size             151996416            unlimited            bytes\n");
+  root.write("proc/self/limits", "Max data size             152043520            unlimited            bytes\n");
   CHECK(process_memory_limit(root.path()).bytes == 30 * kMiB + 25 * kMiB * 2 / 5);
   root.write("proc/self/limits", "Max address space         1            1            bytes\n");
   CHECK(process_memory_limit(root.path()).bytes == 30 * kMiB);  // it has what it has, and gets no more

@@ -108,7 +108,7 @@ TEST_CASE("warping: each row takes the columns that suit it", "[unit]") {
   std::vector<float> costs(18);
   for (int row = 0; row < 3; ++row)
     for (int column = 0; column < 6; ++column)
-      costs[static_cast<std::size_t>(row * 6 + column)] = homes[column] == row ? -1.0f : 0.0f;
+      costs[static_cast<std::size_t>(row * 6 + column)] = homes[column] == row ? -1.0f : 0.5f;
   CHECK(warp(costs, 3, 6) == std::vector<int>{0, 3, 4});
   CHECK(warp(std::vector<float>(4, 0.0f), 1, 4) == std::vector<int>{0});
 }
