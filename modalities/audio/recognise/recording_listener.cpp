@@ -18,6 +18,8 @@ constexpr double kLaterIsBetter = 0.03;      // seconds of pause that a second o
 constexpr double kHole = 1.6;                // seconds of speech without a word that are heard again
 constexpr double kThinSpeech = 3.0;          // seconds of speech in a sentence of
 constexpr double kThinRate = 1.4;            // fewer syllables a second, which is heard again
+constexpr double kTail = 0.5;                // the same after the last word: a text that ends early
+constexpr double kShortestWord = 0.04;       // seconds
 constexpr double kMargin = 0.25;             // seconds around a hole that are heard with it
 constexpr double kSlack = 0.4;               // around words
 constexpr double kSureLanguage = 0.6;        // probability from which a window's own language counts
@@ -268,7 +270,7 @@ void RecordingListener::evaluate(Parts::iterator part, Heard heard) {
     return;
   }
   part->words = std::move(heard.words);
-  if (!part->hole) hear_again(part);
+  hear_again(part);
 }
 
 /// What was said before the text ran in circles is kept; hearing goes on where it did.
@@ -280,7 +282,7 @@ void RecordingListener::go_on_after_loop(Parts::iterator part, std::vector<Heard
   while (words.size() > 1) {
     const std::size_t n = std::min(words.size(), kLoopWords);
     const double per_word = (words.back().end_s - words[words.size() - n].start_s) / static_cast<double>(n);
-    if (per_word >= 0.1) break;
+    if (per_word >= 0.1 && words.back().end_s - words.back().start_s >= kShortestWord) break;
     words.pop_back();
   }
   // The last may be cut short; it is heard again.
@@ -315,7 +317,8 @@ std::vector<RecordingListener::Stretch> RecordingListener::holes(const Part& par
   std::size_t word = 0;
   double speech_s = 0, quiet_s = 0;
   const auto close = [&] {
-    if (speech_s >= kHole) {
+    const bool behind_all = part.words.empty() || chunks[open.first_chunk].start_s > part.words.back().start_s;
+    if (speech_s > 0 && speech_s >= (behind_all ? kTail : kHole)) {
       const double begin_s = chunks[open.first_chunk].start_s;
       const auto behind = std::find_if(part.words.begin(), part.words.end(),
                                        [&](const HeardWord& said) { return said.start_s >= begin_s; });

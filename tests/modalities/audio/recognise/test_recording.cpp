@@ -132,6 +132,9 @@ Outcome hear(const std::vector<Said>& said, ToySession& session, double total_s,
 }
 
 void check_equal(const std::vector<Said>& said, const std::vector<HeardWord>& heard) {
+  std::string texts;
+  for (const HeardWord& word : heard) texts += word.text;
+  INFO("heard:" << texts);
   REQUIRE(heard.size() == said.size());
   double worst = 0, last = 0;
   bool same = true;
