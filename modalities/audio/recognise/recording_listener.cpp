@@ -24,9 +24,9 @@ constexpr double kMargin = 0.25;             // seconds around a hole that are h
 constexpr double kSlack = 0.4;               // around words
 constexpr double kSureLanguage = 0.6;        // probability from which a window's own language counts
 constexpr double kHoleLogprob = -0.8;        // mean per token that words found in a hole need
-constexpr int kMaxDepth = 6, kMaxHoles = 2;  // hearings of what was cut off others
+constexpr int kMaxDepth = 6, kMaxHoles = 4;  // hearings of what was cut off others
 constexpr double kLeastProgress = 0.6;       // seconds
-constexpr std::size_t kLoopWords = 4;
+constexpr std::size_t kLoopWords = 2;
 
 }  // namespace
 
@@ -288,6 +288,7 @@ void RecordingListener::go_on_after_loop(Parts::iterator part, std::vector<Heard
   // The last may be cut short; it is heard again.
   double from_s = words.empty() ? begin_s : words.back().start_s - 0.02;
   if (!words.empty()) words.pop_back();
+  if (!words.empty()) from_s = std::max(from_s, words.back().end_s);
   part->words = std::move(words);
   if (from_s - begin_s < kLeastProgress || part->depth >= kMaxDepth) {
     // No way forward from here: leave this stretch, and go on after the next pause.

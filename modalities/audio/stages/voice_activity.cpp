@@ -31,6 +31,7 @@ constexpr int kRate = 16000;
 constexpr std::size_t kWindow = 512, kContext = 64;
 constexpr int kWindowsPerStep = 8;  // about a millisecond
 constexpr int kSpeechPort = 0, kTurnsPort = 1;
+constexpr float kSurelyNobody = 0.15f;
 
 std::string_view name_of(TurnMarker marker) { return turns::kEvents[static_cast<std::size_t>(marker)]; }
 
@@ -60,6 +61,7 @@ struct ActivityState final : StageState {
   std::vector<float> unread;   ///< less than a window, between steps
   std::vector<float> before;   ///< audio outside of turns that may yet be wanted, ends where `unread` begins
   std::int64_t n_samples = 0;  ///< judged so far
+  std::int64_t n_quiet = 0;    ///< windows in a row in which there was surely nobody
   bool finished = false;
 
   std::vector<std::byte> save() const override {
@@ -70,6 +72,7 @@ struct ActivityState final : StageState {
     writer.floats(unread);
     writer.floats(before);
     writer.i64(n_samples);
+    writer.i64(n_quiet);
     writer.boolean(finished);
     return saved;
   }
@@ -85,6 +88,7 @@ struct ActivityState final : StageState {
     unread = reader.floats();
     before = reader.floats();
     n_samples = reader.i64();
+    n_quiet = reader.i64();
     finished = reader.boolean();
     reader.expect_end();
   }
@@ -92,10 +96,11 @@ struct ActivityState final : StageState {
 
 class VoiceActivity final : public SimpleStage<ActivityState> {
  public:
-  VoiceActivity(std::shared_ptr<const OnnxModel> model, const TurnRules& rules, double pre_roll_s)
+  VoiceActivity(std::shared_ptr<const OnnxModel> model, const TurnRules& rules, double pre_roll_s, double forget_s)
       : model_(std::move(model)),
         rules_(rules),
-        n_pre_roll_(static_cast<std::size_t>(std::lround(pre_roll_s * kRate))) {}
+        n_pre_roll_(static_cast<std::size_t>(std::lround(pre_roll_s * kRate))),
+        n_forget_(std::lround(forget_s / TurnDetector::kWindowSeconds)) {}
 
   std::unique_ptr<StageState> open(const OpenContext&) const override {
     return std::make_unique<ActivityState>(model_->create_session(), rules_);
@@ -130,13 +135,20 @@ class VoiceActivity final : public SimpleStage<ActivityState> {
     state.unread.insert(state.unread.end(), chunk.samples.begin(), chunk.samples.end());
   }
 
-  static float probability(ActivityState& state, std::span<const float> window) {
+  float probability(ActivityState& state, std::span<const float> window) const {
     const std::span<float> input = state.inputs.at("input").values<float>();
     std::copy(input.end() - kContext, input.end(), input.begin());
     std::copy(window.begin(), window.end(), input.begin() + kContext);
     OnnxTensors outputs = state.session->run(state.inputs);
     state.inputs.at("state") = std::move(outputs.at("stateN"));
-    return outputs.at("output").values<float>()[0];
+    const float found = outputs.at("output").values<float>()[0];
+    // Words said over and over fade for a detector that remembers them: after a silence it begins anew.
+    state.n_quiet = found < kSurelyNobody ? state.n_quiet + 1 : 0;
+    if (n_forget_ > 0 && state.n_quiet >= n_forget_) {
+      const std::span<float> memory = state.inputs.at("state").values<float>();
+      std::fill(memory.begin(), memory.end(), 0.0f);
+    }
+    return found;
   }
 
   void forward(ActivityState& state, StageIo& io, const std::vector<float>& window,
@@ -193,6 +205,7 @@ class VoiceActivity final : public SimpleStage<ActivityState> {
   std::shared_ptr<const OnnxModel> model_;
   TurnRules rules_;
   std::size_t n_pre_roll_;
+  std::int64_t n_forget_;  ///< windows; 0: never
 };
 
 std::filesystem::path model_file(const std::function<std::filesystem::path(const std::string&)>& find_model,
@@ -241,16 +254,18 @@ void register_voice_activity(Registry& registry) {
   spec.outputs = {
       {"speech", {{"audio/speech", mono}}, "the turns' audio, with markers"},
       {"turns", {{"event", {}}}, "speech_start, pause, resume, end (pause_index) and a tick per 32 ms (time_s)"}};
-  spec.params = {{.name = "model",
-                  .type = ParamType::string,
-                  .default_value = std::string("silero-vad"),
-                  .help = "Silero's detector: a name in the models folder, or a file"},
-                 seconds_param("threshold", 0.5, "probability from which a window is speech", 1.0),
-                 seconds_param("pre_roll_s", 0.2, "audio from before the first speech that belongs to the turn", 5.0),
-                 seconds_param("pause_s", 0.2, "silence after which an answer may be prepared", 10.0),
-                 seconds_param("end_s", 0.6, "silence after which the turn is over", 30.0),
-                 seconds_param("min_speech_s", 0.2, "speech that opens a turn; shorter sounds are left out", 5.0),
-                 seconds_param("max_turn_s", 60.0, "a longer turn is ended", 3600.0)};
+  spec.params = {
+      {.name = "model",
+       .type = ParamType::string,
+       .default_value = std::string("silero-vad"),
+       .help = "Silero's detector: a name in the models folder, or a file"},
+      seconds_param("threshold", 0.5, "probability from which a window is speech", 1.0),
+      seconds_param("pre_roll_s", 0.2, "audio from before the first speech that belongs to the turn", 5.0),
+      seconds_param("pause_s", 0.2, "silence after which an answer may be prepared", 10.0),
+      seconds_param("end_s", 0.6, "silence after which the turn is over", 30.0),
+      seconds_param("min_speech_s", 0.2, "speech that opens a turn; shorter sounds are left out", 5.0),
+      seconds_param("forget_s", 0.0, "silence after which the detector forgets what it heard; 0: never", 10.0),
+      seconds_param("max_turn_s", 60.0, "a longer turn is ended", 3600.0)};
   spec.checkpointable = true;
   spec.validate = [](const Params& params, std::vector<Diagnostic>& found) {
     if (params.get_double("end_s") < params.get_double("pause_s"))
@@ -274,7 +289,8 @@ void register_voice_activity(Registry& registry) {
     rules.end_s = params.get_double("end_s");
     rules.min_speech_s = params.get_double("min_speech_s");
     rules.max_turn_s = params.get_double("max_turn_s");
-    return std::make_shared<const VoiceActivity>(model, rules, params.get_double("pre_roll_s"));
+    return std::make_shared<const VoiceActivity>(model, rules, params.get_double("pre_roll_s"),
+                                                 params.get_double("forget_s"));
   };
   registry.add_stage(std::move(spec));
 }
