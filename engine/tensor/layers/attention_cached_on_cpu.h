@@ -1,6 +1,6 @@
 // Attention of few F32 queries over many cached F16 keys and values, for CPU graphs: a decoder's. One pass over the
-// keys, a vectorised softmax, one pass over the values. Measured on whisper-base with eight windows: 3 times faster
-// than ggml's flash attention, which takes an exponential at a time.
+// keys, a vectorised softmax, one pass over the values. Measured against ggml's flash attention with 1500 keys of 64:
+// as fast for one query, 1.8 times as fast for eight.
 #pragma once
 
 #include <ggml.h>
