@@ -29,9 +29,9 @@ struct ProcessMemoryLimit {
 };
 
 /// What can be had and what it has; and under a limit of address space what that leaves room for: stacks, heaps and
-/// mapped files reserve more than is ever resident. 2.5 times what is resident and 100 MiB is counted. Measured where the
-/// limit starts to suffice: 1.4 to 2.4 times for chats (from 612 MiB) and voices, so that some are refused which would
-/// run; about 4.8 times for reading a page, whose libraries reserve most.
+/// mapped files reserve more than is ever resident. 2.5 times what is resident and 100 MiB is counted. Measured where
+/// the limit starts to suffice: 1.4 to 2.4 times for chats (from 612 MiB) and voices, so that some are refused which
+/// would run; about 4.8 times for reading a page, whose libraries reserve most.
 ProcessMemoryLimit process_memory_limit(const std::filesystem::path& root = "/");
 
 /// The limit of address space with which process_memory_limit() would be `bytes`.
