@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -170,7 +171,10 @@ std::vector<std::string> EspeakProgram::clauses(std::string_view text, std::stri
 
   std::string out, complaints;
   exchange(pipes, input, out, complaints);
-  if (child->wait() != 0) {
+  if (const int code = child->wait(); code != 0) {
+    if (code == 128 + SIGXFSZ)
+      throw failure(ErrorCode::resource,
+                    "the limit on the size of files (ulimit -f) leaves espeak-ng no room; raise it");
     while (!complaints.empty() && complaints.back() == '\n') complaints.pop_back();
     throw failure(ErrorCode::config, "espeak-ng could not make phonemes with voice \"" + std::string(voice) +
                                          "\": " + (complaints.empty() ? "no reason given" : complaints));
