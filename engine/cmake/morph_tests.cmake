@@ -50,7 +50,7 @@ function(morph_add_tests area folder)
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/${folder}/*.cpp")
   if(MORPH_SANITIZE MATCHES "thread")
     # ggml and OpenVINO are not built with the thread sanitizer, which then takes their locks and barriers for faults.
-    list(FILTER sources EXCLUDE REGEX "/tests/engine/(tensor|openvino)/")
+    list(FILTER sources EXCLUDE REGEX "/tests/engine/(tensor|delegates)/")
   endif()
   if(NOT sources)
     return()
