@@ -2,6 +2,7 @@
 // device is a stub whose driver counts what lies on it.
 #include <atomic>
 #include <catch2/catch.hpp>
+#include <mutex>
 #include <string>
 
 #include "morph/engine.h"
@@ -21,6 +22,7 @@ struct Stub {
   std::uint64_t total_mib = 1000;
   std::atomic<std::uint64_t> used_mib{0}, most_mib{0};
   std::atomic<int> n_loads{0};
+  std::mutex mutex{};
   std::shared_ptr<StageMemory> memory{};  ///< of the stage made last
   std::vector<std::string> seen{};        ///< which leases a step had, in order
 
@@ -68,7 +70,10 @@ void register_stub_stages(Registry& registry, Stub& stub) {
     };
     spec.create = [leases, &stub](const CreateContext& context) -> std::shared_ptr<const Stage> {
       const auto mib = static_cast<std::uint64_t>(context.params.get_int("weights"));
-      stub.memory = context.memory;
+      {
+        const std::lock_guard lock(stub.mutex);  // stages are made side by side
+        stub.memory = context.memory;
+      }
       if (!leases) {
         const std::shared_ptr<void> weights = stub.put(mib);
         return mapping_stage([weights](std::int64_t x) { return 2 * x; });
