@@ -275,8 +275,10 @@ std::shared_ptr<const Model> Ledger::lease(const std::shared_ptr<LeaseSlot>& slo
   request.give_up = [weak = std::weak_ptr<LeaseSlot>(slot), load = ++slot->n_loads] {
     const std::shared_ptr<LeaseSlot> given = weak.lock();
     if (!given) return;
-    const std::lock_guard<std::mutex> lock(given->mutex);
-    if (given->n_loads == load) given->drop();  // else it went already, and came back
+    // Not waited for: this thread may hold another slot. Whoever holds this one is in lease(), finds that its weights
+    // are leaving, and drops them.
+    const std::unique_lock<std::mutex> lock(given->mutex, std::try_to_lock);
+    if (lock && given->n_loads == load) given->drop();  // else it went already, and came back
   };
   const auto entry = book(std::move(request), true);
   std::shared_ptr<const Model> model;
